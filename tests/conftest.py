@@ -1,0 +1,40 @@
+"""What every test may count on, and which tiers this machine can carry.
+
+Tier 2 (marker ``lab``) needs root and Open vSwitch. Where it cannot run, its tests are skipped with a
+sentence that says what is missing; in CI that is a failure, because a tier that silently stops running
+protects nobody.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+
+import pytest
+
+os.environ["PATH"] = os.environ.get("PATH", "") + ":/usr/sbin:/sbin"
+
+
+def why_no_lab() -> str | None:
+    """The sentence to skip the lab tier with, or None when the machine can carry it."""
+    if os.geteuid() != 0:
+        return "the lab tier makes network namespaces and needs root: run `make test` as root"
+    for command, package in (
+        ("ovs-vswitchd", "openvswitch-switch"),
+        ("ovsdb-server", "openvswitch-switch"),
+        ("ip", "iproute2"),
+    ):
+        if shutil.which(command) is None:
+            return f"the lab tier needs {command}: install Debian's {package} (`tools/setup` does)"
+    return None
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    needs_lab = [item for item in items if item.get_closest_marker("lab") or item.get_closest_marker("soak")]
+    reason = why_no_lab() if needs_lab else None
+    if reason is None:
+        return
+    if os.environ.get("CI"):
+        raise pytest.UsageError(f"{len(needs_lab)} tests cannot run here: {reason}")
+    for item in needs_lab:
+        item.add_marker(pytest.mark.skip(reason=reason))
