@@ -1,0 +1,1 @@
+"""stats.antrea.io: traffic counters and latencies."""
