@@ -1,0 +1,1 @@
+"""One class per kind: names, defaults, validation, columns, selectable fields. Nothing here does I/O."""

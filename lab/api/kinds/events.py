@@ -1,0 +1,101 @@
+"""Events: one store, served as v1 and as events.k8s.io/v1 (field names differ)."""
+
+from __future__ import annotations
+
+import datetime
+from typing import Any
+
+from lab.api.kinds.kind import BuiltIn, Object
+from lab.api.kinds.table import Column, since
+from lab.api.validation.errors import FieldErrors
+
+_NEW_TO_OLD = {
+    "note": "message",
+    "regarding": "involvedObject",
+    "deprecatedSource": "source",
+    "deprecatedFirstTimestamp": "firstTimestamp",
+    "deprecatedLastTimestamp": "lastTimestamp",
+    "deprecatedCount": "count",
+    "reportingController": "reportingComponent",
+}
+_OLD_TO_NEW = {old: new for new, old in _NEW_TO_OLD.items()}
+
+
+class Events(BuiltIn):
+    group, version, kind = "", "v1", "Event"
+    plural, singular, namespaced = "events", "event", True
+    short_names = ("ev",)
+    type_name = "core.Event"
+    table = (
+        Column("Last Seen"),
+        Column("Type"),
+        Column("Reason"),
+        Column("Object"),
+        Column("Subobject", priority=1),
+        Column("Source", priority=1),
+        Column("Message"),
+        Column("First Seen", priority=1),
+        Column("Count", priority=1),
+        Column("Name", priority=1, format="name"),
+    )
+
+    def validate(self, obj: Object, errors: FieldErrors) -> None:
+        involved = obj.get("involvedObject", {}).get("namespace", "")
+        own = obj["metadata"].get("namespace", "")
+        if (involved and involved != own) or (not involved and own != "default"):
+            errors.invalid("involvedObject.namespace", involved, "does not match event.namespace")
+
+    def fields(self, obj: Object) -> dict[str, str]:
+        involved, source = obj.get("involvedObject", {}), obj.get("source", {})
+        found = {
+            f"involvedObject.{name}": involved.get(name, "")
+            for name in ("kind", "namespace", "name", "uid", "apiVersion", "resourceVersion", "fieldPath")
+        }
+        return {
+            **found,
+            "reason": obj.get("reason", ""),
+            "type": obj.get("type", ""),
+            "reportingComponent": obj.get("reportingComponent", ""),
+            "source": source.get("component") or obj.get("reportingComponent", ""),
+        }
+
+    def cells(self, obj: Object, now: datetime.datetime) -> list[Any]:
+        first = since(obj.get("firstTimestamp") or obj.get("eventTime"), now)
+        last = since(obj["lastTimestamp"], now) if obj.get("lastTimestamp") else first
+        count = obj.get("count") or 1
+        series = obj.get("series")
+        if series:
+            last, count = since(series.get("lastObservedTime"), now), series.get("count", 1)
+        involved, source = obj.get("involvedObject", {}), obj.get("source", {})
+        target = involved.get("kind", "").lower()
+        if involved.get("name"):
+            target += "/" + involved["name"]
+        component = source.get("component") or obj.get("reportingComponent", "")
+        host = source.get("host") or obj.get("reportingInstance", "")
+        return [
+            last,
+            obj.get("type", ""),
+            obj.get("reason", ""),
+            target,
+            involved.get("fieldPath", ""),
+            f"{component}, {host}" if host else component,
+            obj.get("message", "").strip(),
+            first,
+            count,
+            obj["metadata"]["name"],
+        ]
+
+
+class GroupEvents(Events):
+    """The same objects through events.k8s.io/v1."""
+
+    group = "events.k8s.io"
+    type_name = "events.Event"
+
+    @staticmethod
+    def to_stored(obj: Object) -> Object:
+        return {_NEW_TO_OLD.get(key, key): value for key, value in obj.items()}
+
+    @staticmethod
+    def from_stored(obj: Object) -> Object:
+        return {_OLD_TO_NEW.get(key, key): value for key, value in obj.items()}

@@ -1,0 +1,1 @@
+"""What kube-apiserver's validation refuses, with its field paths and its words."""
