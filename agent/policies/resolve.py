@@ -117,7 +117,11 @@ def _egress(
 
 
 def _variant(
-    rule: Rule, sources: Addresses, destinations: Addresses, services: tuple[ServicePort, ...], isolated: Addresses
+    rule: Rule,
+    sources: Addresses,
+    destinations: Addresses,
+    services: tuple[ServicePort, ...],
+    isolated: Addresses,
 ) -> PolicyRule:
     if rule.action is None or rule.peer.is_empty:
         return _isolation(rule, isolated)
@@ -136,7 +140,11 @@ def _variant(
 
 
 def _named_variant(
-    rule: Rule, sources: Addresses, destinations: Addresses, services: tuple[ServicePort, ...], isolated: Addresses
+    rule: Rule,
+    sources: Addresses,
+    destinations: Addresses,
+    services: tuple[ServicePort, ...],
+    isolated: Addresses,
 ) -> PolicyRule:
     if not services:  # nothing resolved: never widened to all ports
         return _isolation(rule, isolated)

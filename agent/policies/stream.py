@@ -116,6 +116,8 @@ class WatchStream:
             self._bookmark(wire.metadata(body.raw).resourceVersion, items)
         elif self._snapshot is None:
             items.append(self._increment(frame.type, body))
+            # Our controller writes its version into every object: a resumed stream repeats nothing.
+            self.version = wire.metadata(body.raw).resourceVersion or self.version
         elif frame.type == "ADDED":
             put = self._put(body)
             self._snapshot.puts[put.kind, put.value.name] = put

@@ -14,7 +14,18 @@ from collections.abc import Iterable
 from google.protobuf.message import DecodeError
 
 from agent.model import Action, Direction, IPAddress, IPNetwork, PolicyReference
-from agent.policies.objects import Group, GroupPatch, IPBlock, Kind, Member, NamedPort, Peer, Policy, Rule, Service
+from agent.policies.objects import (
+    Group,
+    GroupPatch,
+    IPBlock,
+    Kind,
+    Member,
+    NamedPort,
+    Peer,
+    Policy,
+    Rule,
+    Service,
+)
 from apis import envelope
 from apis.controlplane import v1beta2_pb2 as pb
 from apis.meta import v1_pb2 as meta_pb
@@ -53,7 +64,11 @@ def member(message: pb.GroupMember) -> Member:
     if message.HasField("pod"):
         kind, namespace, name = "Pod", message.pod.namespace, message.pod.name
     elif message.HasField("externalEntity"):
-        kind, namespace, name = "ExternalEntity", message.externalEntity.namespace, message.externalEntity.name
+        kind, namespace, name = (
+            "ExternalEntity",
+            message.externalEntity.namespace,
+            message.externalEntity.name,
+        )
     elif message.HasField("service"):
         kind, namespace, name = "Service", message.service.namespace, message.service.name
     else:
@@ -109,7 +124,9 @@ def policy(raw: bytes) -> Policy:
     for entry in () if unsupported else message.rules:
         made = _rule(entry, name, uid, reference, applied_to)
         rules[made.id] = made  # a rule written twice in one policy is one rule
-    if message.metadata.resourceVersion:  # it changes with every restart of the controller: not part of the object
+    if (
+        message.metadata.resourceVersion
+    ):  # it changes with every restart of the controller: not part of the object
         message.metadata.resourceVersion = ""
         raw = message.SerializeToString()
     return Policy(
