@@ -104,9 +104,7 @@ class PolicyController:
         try:
             await asyncio.wait_for(self.synced.wait(), timeout)
         except TimeoutError:
-            logger.warning(
-                "No controller has answered and no policies are on the disk: going on without policies"
-            )
+            logger.warning("No controller has answered and nothing is on the disk: going on without policies")
             return False
         await self.reconciler.stage()
         return True
@@ -190,7 +188,9 @@ class PolicyController:
             self.disk.mark_synced()
             self.synced.set()
             self.readiness.note_synced()
-        self.reporter.repeat()
+        # Perhaps another controller, which knows nothing of what this node has realized.
+        self.reporter.reset()
+        self.cache.mark((), self.cache.policies)
         self.readiness.note_received()
         self._wake.set()
 
@@ -213,7 +213,7 @@ class PolicyController:
         self.readiness.note_connection(connected)
 
     def _wants_report(self, policy: str) -> bool:
-        """Upstream's controller takes a report on a Kubernetes policy for one on an Antrea policy of its name."""
+        """Upstream's controller takes any report for one on an Antrea policy, even of another kind."""
         if self.watcher.multiplexed:
             return True
         known = self.cache.policies.get(policy)

@@ -67,7 +67,7 @@ class PolicyDisk:
     # --- writing ---
 
     def record(self, events: Iterable[tuple[Item, Object | None]]) -> None:
-        """Write events ahead: one write for all. Each comes with the object that it led to (None: removed)."""
+        """Write events ahead, in one write. Each comes with the object that it led to (None: removed)."""
         buffer = bytearray()
         for event, value in events:
             payload = _payload(event)
@@ -92,7 +92,7 @@ class PolicyDisk:
             self._broken = True
 
     async def flush(self) -> None:
-        """Bring the files up to date and drop the journal that they replace. Raises OSError; then try again."""
+        """Bring the files up to date, then drop the journal. Raises OSError; nothing is lost then."""
         work, self._dirty = self._dirty, {}
         last = self._number
         if self._journal is not None:
@@ -160,7 +160,7 @@ class PolicyDisk:
     # --- reading ---
 
     def load(self) -> Iterator[Put | Patched | Deleted]:
-        """Everything on the disk as events: the files, groups first, then the journals. Blocking; never raises."""
+        """Everything on the disk as events: files, groups first, then journals. Blocking; never raises."""
         for kind in _ORDER:
             directory = self._directory / DIRECTORIES[kind]
             try:

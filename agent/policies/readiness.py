@@ -113,7 +113,7 @@ class PodReadiness:
     def _from_disk(self, interface: PodInterface) -> Readiness:
         self.unconfirmed += 1
         logger.warning(
-            "No controller is connected: the pod %s/%s gets the policies that were known before (%d pods so far)",
+            "No controller is connected: the pod %s/%s gets the policies known before (%d pods so far)",
             interface.namespace,
             interface.pod,
             self.unconfirmed,

@@ -29,7 +29,7 @@ SLICE = 0.005  # seconds of work between two looks at what else the event loop h
 
 
 class PolicyFlows(Protocol):
-    """The part of the pipeline that carries rules; what is set or deleted takes effect with the next commit."""
+    """The part of the pipeline that carries rules; changes take effect with the next commit."""
 
     def set(self, rule: PolicyRule) -> None: ...
 
@@ -130,7 +130,7 @@ class Reconciler:
                 self._families,
             )
         except Exception as error:
-            # One rule that cannot be resolved must not keep the others out of the datapath; what it had stays.
+            # One rule that cannot be resolved must not keep the others out of the datapath.
             logger.error("The rule %s of %s cannot be resolved", rule.id, rule.policy, exc_info=error)
             return
         before = self._installed.get(rule.id, {})

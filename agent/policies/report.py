@@ -61,12 +61,9 @@ class Reporter:
             self._pending.pop(policy, None)
             self._sent.pop(policy, None)
 
-    def repeat(self) -> None:
-        """Report everything again with the next chance: a full state came from the controller."""
-        self._pending = {**self._sent, **self._pending}
+    def reset(self) -> None:
+        """Everything is worth reporting again: a full state came from the controller."""
         self._sent.clear()
-        if self._pending:
-            self._work.set()
 
     async def run(self) -> None:
         backoff = Backoff(initial=5.0, maximum=300.0)

@@ -112,7 +112,7 @@ def _egress(
         for services, destinations in sorted(by_services.items(), key=lambda item: _services_key(item[0]))
         if services
     ]
-    # Whatever resolves or not, the rule's pods are isolated, under an id that stays while variants come and go.
+    # Whatever resolves, the rule's pods are isolated, under an id that stays while variants come and go.
     return [_isolation(rule, sources), *variants]
 
 
@@ -243,7 +243,7 @@ def _block_addresses(blocks: Iterable[IPBlock], families: Families) -> Addresses
 
 @lru_cache(maxsize=4096)
 def subtract(cidr: IPNetwork, excepts: tuple[IPNetwork, ...]) -> tuple[IPNetwork, ...]:
-    """The fewest CIDRs that cover ``cidr`` without ``excepts``. Exceptions of the other family cut nothing."""
+    """The fewest CIDRs that cover ``cidr`` without ``excepts``; the other family's cut nothing."""
     left: list[IPNetwork] = [cidr]
     for hole in excepts:
         if hole.version != cidr.version:

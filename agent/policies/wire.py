@@ -11,7 +11,7 @@ import hashlib
 import ipaddress
 from collections.abc import Iterable
 
-from google.protobuf.message import DecodeError
+from google.protobuf.message import DecodeError, Message
 
 from agent.model import Action, Direction, IPAddress, IPNetwork, PolicyReference
 from agent.policies.objects import (
@@ -164,7 +164,7 @@ def group_message(kind: Kind, value: Group) -> pb.AddressGroup | pb.AppliedToGro
     return message
 
 
-def _parse(message: pb.AddressGroup | pb.NetworkPolicy, raw: bytes, kind: str) -> None:
+def _parse(message: Message, raw: bytes, kind: str) -> None:
     try:
         message.ParseFromString(raw)
     except DecodeError as error:
@@ -178,7 +178,7 @@ def _unsupported(message: pb.NetworkPolicy) -> str:
     for entry in message.rules:
         for peer in (entry.to, getattr(entry, "from")):
             if peer.fqdns or peer.toServices or peer.labelIdentities:
-                return "The policy has a peer (fqdn, toServices or label identity) that a K8sNetworkPolicy cannot have."
+                return "The policy has a peer that a K8sNetworkPolicy cannot have (fqdn, toServices …)."
         if entry.direction not in ("In", "Out"):
             return f"The policy has a rule of the unknown direction {entry.direction!r}."
     return ""
