@@ -19,7 +19,7 @@ from agent.model import Direction
 from agent.policies.cache import RuleCache, UnknownGroup
 from agent.policies.disk import PolicyDisk
 from agent.policies.objects import Kind, Object
-from agent.policies.readiness import PodReadiness
+from agent.policies.readiness import PolicyReadiness
 from agent.policies.reconcile import PolicyFlows, Reconciler
 from agent.policies.report import Reporter
 from agent.policies.resolve import Families
@@ -60,7 +60,7 @@ class PolicyController:
         self.cache = RuleCache()
         self.disk = PolicyDisk(directory)
         self.watcher = Watcher(node, connect, self.apply, on_change=self._on_connection)
-        self.readiness = PodReadiness(
+        self.readiness = PolicyReadiness(
             lambda: self.watcher.connected, lambda: self.watcher.multiplexed is True
         )
         self.reconciler = Reconciler(self.cache, flows, commit, interfaces.for_pod, families)

@@ -11,12 +11,11 @@ sends no markers: there the wait is for everything that has been received.
 from __future__ import annotations
 
 import asyncio
+import enum
 import time
 from collections import OrderedDict
 from collections.abc import Callable
 
-from agent.cni.readiness import Readiness
-from agent.model import PodInterface
 from runtime import log
 
 logger = log.get(__name__)
@@ -24,7 +23,13 @@ logger = log.get(__name__)
 MAX_MARKERS = 16384  # uids remembered; a node has some hundreds of pods, each comes and goes
 
 
-class PodReadiness:
+class Readiness(enum.Enum):
+    REALIZED = "realized"  # the policies of the pod are in the datapath
+    TIMED_OUT = "timed out"  # a controller is there, but it has not answered for this pod: try again later
+    FROM_DISK = "from disk"  # no controller: what this node knew before is in the datapath
+
+
+class PolicyReadiness:
     """Told by the policy controller what it receives and realizes; asked by CNI ADD."""
 
     def __init__(self, is_connected: Callable[[], bool], has_markers: Callable[[], bool]) -> None:
@@ -77,10 +82,10 @@ class PodReadiness:
 
     # --- asked by CNI ADD ---
 
-    async def wait_for_pod(self, interface: PodInterface, timeout: float) -> Readiness:
+    async def wait(self, pod_uid: str, timeout: float) -> Readiness:
         """Wait until the pod's policies are realized, at most ``timeout`` seconds. Does not raise.
 
-        The interface is in the interface store already. Without a uid (a runtime that tells none) the wait is
+        Call it once the pod's interface is in the interface store. Without a uid (a runtime that tells none) the wait is
         for what has been received so far. A controller that has been away for longer than ``timeout`` is not
         waited for.
         """
@@ -89,10 +94,10 @@ class PodReadiness:
         while True:
             now = time.monotonic()
             if self._is_connected():
-                if self._synced and self._is_realized(interface.pod_uid, floor):
+                if self._synced and self._is_realized(pod_uid, floor):
                     return Readiness.REALIZED
             elif now - self._disconnected_since > timeout and self._realized >= floor:
-                return self._from_disk(interface)
+                return self._from_disk(pod_uid)
             if now >= deadline:
                 break
             changed = self._changed
@@ -101,8 +106,8 @@ class PodReadiness:
             except TimeoutError:
                 continue
         if not self._is_connected() and self._realized >= floor:
-            return self._from_disk(interface)
-        return Readiness.PENDING
+            return self._from_disk(pod_uid)
+        return Readiness.TIMED_OUT
 
     def _is_realized(self, uid: str, floor: int) -> bool:
         if uid and self._has_markers():
@@ -110,12 +115,11 @@ class PodReadiness:
             return marker is not None and self._realized >= max(marker, floor)
         return self._realized >= floor
 
-    def _from_disk(self, interface: PodInterface) -> Readiness:
+    def _from_disk(self, pod_uid: str) -> Readiness:
         self.unconfirmed += 1
         logger.warning(
-            "No controller is connected: the pod %s/%s gets the policies known before (%d pods so far)",
-            interface.namespace,
-            interface.pod,
+            "No controller is connected: the pod with uid %s gets the policies known before (%d pods so far)",
+            pod_uid or "(unknown)",
             self.unconfirmed,
         )
-        return Readiness.UNKNOWN
+        return Readiness.FROM_DISK
