@@ -58,6 +58,7 @@ class NodeConfig:
     tunnel_ofport: int
     uplink_ofport: int | None = None
     userspace_datapath: bool = False  # datapath_type=netdev: no marks across taps, SCTP stateless
+    mtu: int = 1450  # of the gateway and of pods' interfaces, tunnel overhead already taken off
 
     @property
     def ipv4(self) -> bool:
