@@ -127,9 +127,13 @@ class LabDirectory:
         try:
             return LabFacts(**json.loads(self.facts_file.read_text()))
         except FileNotFoundError:
-            raise LabError(f"there is no lab named {self.name!r}. `antrea-lab up --name {self.name}` makes one") from None
+            raise LabError(
+                f"there is no lab named {self.name!r}. `antrea-lab up --name {self.name}` makes one"
+            ) from None
         except (ValueError, TypeError) as error:
-            raise LabError(f"{self.facts_file} cannot be read ({error}); `antrea-lab down --name {self.name}` removes it") from None
+            raise LabError(
+                f"{self.facts_file} cannot be read ({error}); `antrea-lab down --name {self.name}` removes it"
+            ) from None
 
     def write_facts(self, facts: LabFacts) -> None:
         write_atomically(self.facts_file, json.dumps(asdict(facts), indent=1))

@@ -68,7 +68,8 @@ class Journal:
         temporary = self.path.with_suffix(".new")
         temporary.write_text(
             "".join(
-                json.dumps({"kind": e.kind, "name": e.name, "inode": e.inode, "gone": False}) + "\n" for e in kept
+                json.dumps({"kind": e.kind, "name": e.name, "inode": e.inode, "gone": False}) + "\n"
+                for e in kept
             )
         )
         os.replace(temporary, self.path)

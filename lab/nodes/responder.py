@@ -136,7 +136,10 @@ class Responder:
         now = time.monotonic()
         for descriptor, (interval, due) in list(self._pushing.items()):
             if due <= now:
-                self._pushing[descriptor] = (interval, due + interval if due + interval > now else now + interval)
+                self._pushing[descriptor] = (
+                    interval,
+                    due + interval if due + interval > now else now + interval,
+                )
                 try:
                     self._connections[descriptor][0].send(self._reply)
                 except BlockingIOError:
@@ -164,7 +167,12 @@ class Responder:
         answer = None
         if packet.destination_port in self._sctp_ports:
             answer = sctp.Packet(
-                packet.destination_port, packet.source_port, packet.initiate_tag, sctp.INIT_ACK, 1, self._reply[:-1]
+                packet.destination_port,
+                packet.source_port,
+                packet.initiate_tag,
+                sctp.INIT_ACK,
+                1,
+                self._reply[:-1],
             )
         elif self._alone:
             answer = sctp.Packet(packet.destination_port, packet.source_port, packet.initiate_tag, sctp.ABORT)

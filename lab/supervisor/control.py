@@ -74,7 +74,10 @@ class ControlServer:
             return {"ok": False, "error": str(error)}
         except Exception as error:
             traceback.print_exc()
-            return {"ok": False, "error": f"{type(error).__name__}: {error} (details in the supervisor's log)"}
+            return {
+                "ok": False,
+                "error": f"{type(error).__name__}: {error} (details in the supervisor's log)",
+            }
 
 
 def call(
@@ -97,7 +100,9 @@ def call(
                     else:
                         raise LabError(message["error"])
         except TimeoutError:
-            raise LabError(f"the lab's supervisor did not answer within {timeout:g} s; its log is beside {path}") from None
+            raise LabError(
+                f"the lab's supervisor did not answer within {timeout:g} s; its log is beside {path}"
+            ) from None
         except (FileNotFoundError, ConnectionError):
             pass
     raise SupervisorGone(
