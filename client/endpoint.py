@@ -8,8 +8,10 @@ import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import aiohttp
+if TYPE_CHECKING:
+    import aiohttp
 
 TOKEN_RELOAD_SECONDS = 60.0  # kubelet renews projected tokens long before they expire
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import binascii
 import os
+import ssl
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -28,13 +29,31 @@ async def load(path: str | None = None, context: str | None = None, server: str 
     """
     if not path:
         return in_cluster(server)
+    found = load_simple(path, context, server)
+    if found is not None:
+        return found
+    from client import kubernetes_asyncio_light
+
+    return await kubernetes_asyncio_light.load(path, context, server)
+
+
+def load_simple(path: str, context: str | None = None, server: str | None = None) -> Endpoint | None:
+    """``load`` without an event loop; None when the user authenticates by an exec plugin or auth provider."""
     document = _read(path)
     user = _user(document, context, path)
     if "exec" in user or "auth-provider" in user:
-        from client import kubernetes_asyncio_light
-
-        return await kubernetes_asyncio_light.load(path, context, server)
+        return None
     return from_document(document, path, context, server)
+
+
+def cluster_tls(path: str, context: str | None = None) -> ssl.SSLContext:
+    """How the certificate of a kubeconfig's cluster is checked."""
+    document = _read(path)
+    cluster = _named(
+        document, "clusters", _context(document, context, path).get("cluster", ""), "cluster", path
+    )
+    ca = _data(cluster, "certificate-authority", Path(path).resolve().parent, path)
+    return tls_context(ca_data=ca, insecure=bool(cluster.get("insecure-skip-tls-verify")))
 
 
 def in_cluster(server: str | None = None, directory: Path = SERVICE_ACCOUNT) -> Endpoint:
@@ -158,8 +177,6 @@ def _data(entry: dict[str, Any], key: str, base: Path, path: str) -> str | None:
 
 def _load_certificate(tls: Any, certificate: str, key: str, path: str) -> None:
     """OpenSSL takes client certificates from files only: one that vanishes at once."""
-    import ssl
-
     with tempfile.NamedTemporaryFile("w", suffix=".pem") as file:  # mode 0600
         file.write(certificate + "\n" + key)
         file.flush()

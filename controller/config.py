@@ -1,0 +1,132 @@
+"""antrea-controller.conf: upstream's keys, and a few of our own for processes that share a file system."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+from dataclasses import dataclass
+
+import msgspec
+
+from runtime import config
+from runtime.config import Inert, Section
+from runtime.errors import ConfigurationError
+from runtime.features import FeatureGates
+
+DEFAULT_PATH = "/etc/antrea/antrea-controller.conf"
+
+# What this controller does when the gate is on. The other gates are known and without effect so far.
+IMPLEMENTED_GATES = ("NetworkPolicyStats",)
+
+
+class ClientConnection(Section):
+    kubeconfig: str = ""
+    qps: Inert[float] = 50.0
+    burst: Inert[int] = 100
+    accept_content_types: Inert[str] = ""
+    content_type: Inert[str] = ""
+
+
+class NodeIPAM(Section):
+    enable_node_ipam: bool = msgspec.field(name="enableNodeIPAM", default=False)
+    cluster_cidrs: list[str] = msgspec.field(name="clusterCIDRs", default_factory=list)
+    service_cidr: str = msgspec.field(name="serviceCIDR", default="")
+    service_cidr_v6: str = msgspec.field(name="serviceCIDRv6", default="")
+    node_cidr_mask_size_ipv4: int = msgspec.field(name="nodeCIDRMaskSizeIPv4", default=24)
+    node_cidr_mask_size_ipv6: int = msgspec.field(name="nodeCIDRMaskSizeIPv6", default=64)
+
+
+class IPsecCSRSigner(Section):
+    auto_approve: bool | None = None
+    self_signed_ca: bool | None = msgspec.field(name="selfSignedCA", default=None)
+
+
+class Multicluster(Section):
+    enable_stretched_network_policy: bool = False
+    namespace: str = ""
+
+
+class ControllerConfig(Section):
+    """The file's contents. The last block is antrea-py's own."""
+
+    feature_gates: dict[str, bool] = {}
+    client_connection: ClientConnection = msgspec.field(default_factory=ClientConnection)
+    api_port: int = 10349
+    enable_prometheus_metrics: bool | None = None
+    self_signed_cert: bool | None = None
+    tls_cipher_suites: str = ""
+    tls_min_version: str = ""
+    client_ca_file: str = msgspec.field(name="clientCAFile", default="")
+    kube_api_server_override: str = msgspec.field(name="kubeAPIServerOverride", default="")
+    node_ipam: Inert[NodeIPAM] = msgspec.field(name="nodeIPAM", default_factory=NodeIPAM)
+    ipsec_csr_signer: Inert[IPsecCSRSigner] = msgspec.field(
+        name="ipsecCSRSigner", default_factory=IPsecCSRSigner
+    )
+    multicluster: Inert[Multicluster] = msgspec.field(default_factory=Multicluster)
+
+    api_address: str = ""  # the address to listen on; empty: every IPv4 and IPv6 address
+    run_dir: str = "/var/run/antrea"  # certificates and the loopback token are written below it
+
+    @property
+    def metrics(self) -> bool:
+        return self.enable_prometheus_metrics is not False
+
+    @property
+    def self_signed(self) -> bool:
+        return self.self_signed_cert is not False
+
+
+@dataclass(frozen=True, slots=True)
+class Environment:
+    """What a Pod's environment says of the controller itself."""
+
+    namespace: str
+    pod: str
+    node: str
+
+    @classmethod
+    def read(cls) -> Environment:
+        return cls(
+            os.environ.get("POD_NAMESPACE", "") or "kube-system",
+            os.environ.get("POD_NAME", ""),
+            os.environ.get("NODE_NAME", ""),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """A configuration that has been checked, with the sentences to be logged once."""
+
+    config: ControllerConfig
+    gates: FeatureGates
+    notes: tuple[str, ...]
+    source: str
+
+
+def load(path: str) -> Settings:
+    """Read and check the file; an empty path means the defaults. Raises ConfigurationError."""
+    if not path:
+        return Settings(ControllerConfig(), FeatureGates("C"), (), "the defaults")
+    loaded = config.load(path, ControllerConfig)
+    return check(loaded, path)
+
+
+def check(loaded: config.Loaded[ControllerConfig], source: str) -> Settings:
+    value = loaded.value
+    config.check(1 <= value.api_port <= 65535, "apiPort", source, value.api_port, "a port is 1 to 65535")
+    if value.api_address:
+        try:
+            ipaddress.ip_address(value.api_address)
+        except ValueError:
+            raise ConfigurationError(
+                f"The value of apiAddress in {source} is {value.api_address!r}: write an IP address."
+            ) from None
+    gates = FeatureGates("C", value.feature_gates, source)
+    notes = []
+    if sentence := loaded.inert_sentence(source):
+        notes.append(sentence)
+    if idle := gates.without_effect(IMPLEMENTED_GATES):
+        notes.append(
+            f"{source} sets feature gates that have no effect in antrea-controller: {', '.join(idle)}."
+        )
+    return Settings(value, gates, tuple(notes), source)
