@@ -110,14 +110,17 @@ def decode_request(command: str, message: pb.CniCmdRequest, netns_prefix: str = 
     since = _SINCE.get(command, "")
     if since and _version_key(version) < _version_key(since):
         raise CNIError(
-            INCOMPATIBLE_CNI_VERSION, f"Config version {version} does not allow {command}, which came with {since}"
+            INCOMPATIBLE_CNI_VERSION,
+            f"Config version {version} does not allow {command}, which came with {since}",
         )
     if command in ("GC", "STATUS"):
         return Request(command, "", "", "", config, args.network_configuration, version)
     if config.type != "antrea":
         raise CNIError(UNSUPPORTED_FIELD, f"Network configuration does not support type={config.type}")
     if config.ipam.type != "host-local":
-        raise CNIError(UNSUPPORTED_FIELD, f"Network configuration does not support ipam/type={config.ipam.type}")
+        raise CNIError(
+            UNSUPPORTED_FIELD, f"Network configuration does not support ipam/type={config.ipam.type}"
+        )
     _check_environment(command, args)
     pairs = _cni_args(args.args)
     if command != "DEL":
@@ -141,7 +144,8 @@ def decode_request(command: str, message: pb.CniCmdRequest, netns_prefix: str = 
 def _check_environment(command: str, args: pb.CniCmdArgs) -> None:
     if len(args.container_id) > _MAX_CONTAINER_ID or not _CONTAINER_ID.fullmatch(args.container_id):
         raise CNIError(
-            INVALID_ENVIRONMENT_VARIABLES, f"CNI_CONTAINERID is {args.container_id!r}, which is no container ID"
+            INVALID_ENVIRONMENT_VARIABLES,
+            f"CNI_CONTAINERID is {args.container_id!r}, which is no container ID",
         )
     name = args.ifname
     if (
@@ -151,13 +155,15 @@ def _check_environment(command: str, args: pb.CniCmdArgs) -> None:
     ):
         raise CNIError(INVALID_ENVIRONMENT_VARIABLES, f"CNI_IFNAME is {name!r}, which is no interface name")
     if command != "DEL" and not args.netns.startswith("/"):
-        raise CNIError(INVALID_ENVIRONMENT_VARIABLES, f"CNI_NETNS is {args.netns!r}, which is no absolute path")
+        raise CNIError(
+            INVALID_ENVIRONMENT_VARIABLES, f"CNI_NETNS is {args.netns!r}, which is no absolute path"
+        )
     if "\0" in args.netns:
         raise CNIError(INVALID_ENVIRONMENT_VARIABLES, "CNI_NETNS holds a NUL character")
 
 
 def _cni_args(text: str) -> dict[str, str]:
-    """``K=V;K=V``; keys that are not known are ignored, as IgnoreUnknown=1 asks (Kubernetes always sets it)."""
+    """``K=V;K=V``; unknown keys are ignored, as IgnoreUnknown=1 asks (Kubernetes always sets it)."""
     pairs = {}
     for part in text.split(";"):
         if not part:

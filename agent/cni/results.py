@@ -57,9 +57,7 @@ def _interfaces(request: Request, attachment: Attachment, mtu: int) -> list[dict
     return [host, pod]
 
 
-def _ips(
-    version: str, addresses: Sequence[Address], gateways: Sequence[IPAddress]
-) -> list[dict[str, Any]]:
+def _ips(version: str, addresses: Sequence[Address], gateways: Sequence[IPAddress]) -> list[dict[str, Any]]:
     entries = []
     for address, gateway in zip(addresses, gateways, strict=True):
         entry: dict[str, Any] = {"interface": 1, "address": str(address), "gateway": str(gateway)}

@@ -131,7 +131,9 @@ class NodeController:
                 None,
             )
             if overlap is not None:
-                logger.error("The podCIDR %s of Node %s is in use by another node: no route to it", overlap, name)
+                logger.error(
+                    "The podCIDR %s of Node %s is in use by another node: no route to it", overlap, name
+                )
                 continue
             taken += peer.pod_cidrs
             peers[name] = peer

@@ -42,8 +42,13 @@ def configure_gateway(ipr: IPRoute, name: str, addresses: Sequence[Interface], m
             ipr.addr("del", index=index, address=str(present.ip), prefixlen=present.network.prefixlen)
     for address in addresses:
         if address in wanted:
-            ipr.addr("add", index=index, address=str(address.ip), prefixlen=address.network.prefixlen,
-                     **_options(address))
+            ipr.addr(
+                "add",
+                index=index,
+                address=str(address.ip),
+                prefixlen=address.network.prefixlen,
+                **_options(address),
+            )
     return index
 
 

@@ -29,7 +29,7 @@ class NetworkNamespaceGone(Exception):
 
 
 class Netlink:
-    """``await netlink.run(errand)``: call ``errand(iproute)`` in the thread; errands run one after another."""
+    """``await netlink.run(errand)``: call ``errand(iproute)`` in the thread, one after another."""
 
     def __init__(self, timeout: float = 20.0) -> None:
         self.timeout = timeout
@@ -55,10 +55,8 @@ def _remember_home() -> None:
 
 
 def _perform(errand: Callable[[IPRoute], Any], netns: str | None) -> Any:
-    from pyroute2 import IPRoute  # 14 MB and 0.1 s that only a process that uses it pays
-
     if netns is None:
-        return _with_socket(IPRoute, errand)
+        return _with_socket(errand)
     fd = open_namespace(netns)
     try:
         try:
@@ -66,19 +64,24 @@ def _perform(errand: Callable[[IPRoute], Any], netns: str | None) -> Any:
         except OSError as error:  # a mount point left behind without its namespace is a plain file
             raise NetworkNamespaceGone(f"{netns} is no network namespace (any more).") from error
         try:
-            return _with_socket(IPRoute, errand)
+            return _with_socket(errand)
         finally:
             _setns(_thread.home)
     finally:
         os.close(fd)
 
 
-def _with_socket(iproute: Any, errand: Callable[[IPRoute], Any]) -> Any:
+def _with_socket(errand: Callable[[IPRoute], Any]) -> Any:
+    from pyroute2 import IPRoute  # 14 MB and 0.1 s that only a process that uses it pays
+    from pyroute2.netlink.exceptions import NetlinkError
+
     # A loop of its own kind: a process-wide uvloop policy would hand pyroute2 a loop without netlink.
     loop = asyncio.SelectorEventLoop()
     try:
-        with iproute(use_event_loop=loop) as ipr:
+        with IPRoute(use_event_loop=loop) as ipr:
             return errand(ipr)
+    except NetlinkError as error:
+        raise OSError(error.code, str(error)) from error
     finally:
         loop.close()
 

@@ -100,7 +100,7 @@ def decode_node(raw: bytes | msgspec.Raw) -> NodeFacts:
 
 
 async def wait_for_node(client: RestClient, name: str, patience: float = NODE_PATIENCE) -> NodeFacts:
-    """The agent's own Node, once it exists and has a podCIDR. Raises ConfigurationError after ``patience`` s."""
+    """The agent's own Node, once it exists and has a podCIDR; ConfigurationError after ``patience`` s."""
     loop = asyncio.get_running_loop()
     deadline = loop.time() + patience
     problem = ""
@@ -118,8 +118,8 @@ async def wait_for_node(client: RestClient, name: str, patience: float = NODE_PA
             logger.warning("%s; waiting for it", complaint)
         if loop.time() + _POLL > deadline:
             raise ConfigurationError(
-                f"{complaint}, and did not get better within {patience:g} s: check that the Node exists under "
-                "the agent's node name and that the cluster gives nodes a podCIDR."
+                f"{complaint}, and did not get better within {patience:g} s: check that the Node exists "
+                "under the agent's node name and that the cluster gives nodes a podCIDR."
             )
         await asyncio.sleep(_POLL)
 

@@ -64,9 +64,13 @@ async def prepare_node(
                 "give the Node an InternalIP of that family, or no podCIDR of it."
             )
         if cidr.num_addresses < 4:
-            raise ConfigurationError(f"The podCIDR {cidr} of Node {node.name} has no room for a gateway and pods.")
+            raise ConfigurationError(
+                f"The podCIDR {cidr} of Node {node.name} has no room for a gateway and pods."
+            )
     transport_ips, transport_mtu = await netlink.run(
-        lambda ipr: find_transport(ipr, settings.transport_interface, node.transport_ips, settings.host_gateway)
+        lambda ipr: find_transport(
+            ipr, settings.transport_interface, node.transport_ips, settings.host_gateway
+        )
     )
     ipv6 = any(ip.version == 6 for ip in node.node_ips)
     mtu = pod_mtu(
@@ -127,9 +131,7 @@ def find_transport(
 
     links: dict[int, Any] = {link["index"]: link for link in ipr.get_links()}
     names = {index: link.get("ifname") for index, link in links.items()}
-    present = [
-        (ipaddress.ip_address(message.get("address")), message["index"]) for message in ipr.get_addr()
-    ]
+    present = [(ipaddress.ip_address(message.get("address")), message["index"]) for message in ipr.get_addr()]
     if interface:
         on_it = [ip for ip, index in present if names.get(index) == interface and not ip.is_link_local]
         chosen = tuple(
@@ -139,7 +141,7 @@ def find_transport(
         )
         if not chosen:
             raise ConfigurationError(
-                f"The value of transportInterface is {interface!r}, and there is no such device with an address."
+                f"The value of transportInterface is {interface!r}: there is no such device with an address."
             )
         mtu = next(link.get("mtu") for link in links.values() if link.get("ifname") == interface)
         return chosen, mtu

@@ -58,7 +58,7 @@ def wanted_routes(peers: Iterable[RemoteNode]) -> set[Route]:
 def reconcile_routes(ipr: IPRoute, gateway: str, peers: Iterable[RemoteNode]) -> RouteChanges:
     """Make the kernel's routes and permanent neighbours on the gateway those of ``peers``.
 
-    Raises LookupError where the gateway is gone, OSError (pyroute2's NetlinkError is one) where the kernel refuses.
+    Raises LookupError where the gateway is gone, OSError where the kernel refuses.
     """
     peers = list(peers)
     index = link_index(ipr, gateway)
@@ -72,7 +72,9 @@ def reconcile_routes(ipr: IPRoute, gateway: str, peers: Iterable[RemoteNode]) ->
     for route in sorted(wanted - present, key=lambda route: route.via is not None):
         _change(ipr, "replace", route, index)
         added += 1
-    changes = _reconcile_neighbors(ipr, index, {route.destination[0] for route in wanted if route.via is None})
+    changes = _reconcile_neighbors(
+        ipr, index, {route.destination[0] for route in wanted if route.via is None}
+    )
     return RouteChanges(added + changes.added, removed + changes.removed)
 
 
@@ -126,7 +128,13 @@ def _reconcile_neighbors(ipr: IPRoute, index: int, wanted: set[Any]) -> RouteCha
             removed += 1
     for ip in wanted:
         if present.get(ip) != VIRTUAL_MAC:
-            ipr.neigh("replace", dst=str(ip), lladdr=VIRTUAL_MAC, ifindex=index, family=socket.AF_INET6,
-                      state=_PERMANENT)
+            ipr.neigh(
+                "replace",
+                dst=str(ip),
+                lladdr=VIRTUAL_MAC,
+                ifindex=index,
+                family=socket.AF_INET6,
+                state=_PERMANENT,
+            )
             added += 1
     return RouteChanges(added, removed)

@@ -1,7 +1,7 @@
 """br-int in OVSDB: the bridge itself, its gateway and tunnel ports, and one port for each pod.
 
-Rows are as Antrea v2.7 writes them, but for ``fail_mode=secure``: with the default, a vswitchd that comes back
-after a crash forwards everything until its flows are back.
+Rows are as Antrea v2.7 writes them, but for ``fail_mode=secure``: with the default, a vswitchd that
+comes back after a crash forwards everything until its flows are back.
 """
 
 from __future__ import annotations
@@ -96,7 +96,9 @@ class OVSBridge:
         bridge = self.database.find("Bridge", self.name)
         for key in bridge["ports"] if bridge else ():
             row = self.database.row("Port", key)
-            interface = self.database.row("Interface", row["interfaces"][0]) if row and row["interfaces"] else None
+            interface = (
+                self.database.row("Interface", row["interfaces"][0]) if row and row["interfaces"] else None
+            )
             if row and interface:
                 yield _port(row, interface)
 
@@ -109,7 +111,9 @@ class OVSBridge:
             if interface := pod_interface(port):
                 yield interface
             elif port.antrea_type == "container":
-                logger.warning("The port %s of %s has unreadable external_ids and is skipped", port.name, self.name)
+                logger.warning(
+                    "The port %s of %s has unreadable external_ids and is skipped", port.name, self.name
+                )
 
     async def ensure_gateway(self, name: str = "antrea-gw0", *, mtu: int, timeout: float = 5.0) -> Port:
         """The internal port through which the node itself joins the pod network.
@@ -179,7 +183,9 @@ class OVSBridge:
         port = await self.database.wait_for(f"an OpenFlow port number for {name}", numbered, timeout)
         assert isinstance(port, Port)
         if port.ofport <= 0:
-            raise DatabaseError(f"Open vSwitch cannot open the port {name}: {port.error or 'no reason given'}.")
+            raise DatabaseError(
+                f"Open vSwitch cannot open the port {name}: {port.error or 'no reason given'}."
+            )
         return port
 
     def _of_type(self, antrea_type: str) -> Port | None:

@@ -69,9 +69,11 @@ class DatabaseError(Exception):
 
 
 class _Mirror(connection.OvsdbIdl):
-    """The library's copy of the database, which tells a listener what changed after each batch of messages."""
+    """The library's copy of the database, which publishes what changed after each batch of messages."""
 
-    def __init__(self, remote: str, helper: Any, publish: Callable[[list[Any], list[Any], bool], None]) -> None:
+    def __init__(
+        self, remote: str, helper: Any, publish: Callable[[list[Any], list[Any], bool], None]
+    ) -> None:
         super().__init__(remote, helper, leader_only=False)
         self._publish = publish
         self._dirty: dict[tuple[str, uuid.UUID], None] = {}
@@ -166,7 +168,7 @@ class Database:
     """The connection to ovsdb-server. ``connect`` before anything else, ``close`` at the end."""
 
     def __init__(self, run_dir: str | Path, *, timeout: float = 10.0) -> None:
-        """``run_dir`` is where ovsdb-server has its ``db.sock``; ``timeout`` in seconds is for a transaction."""
+        """``run_dir`` is where ovsdb-server has its ``db.sock``; ``timeout`` (s) is for a transaction."""
         self.run_dir = Path(run_dir)
         self.endpoint = f"unix:{self.run_dir / 'db.sock'}"
         self.timeout = timeout
@@ -290,7 +292,9 @@ class Database:
         future: asyncio.Future[Any] = loop.create_future()
         txn.results = _Result(loop, future)
         if conn.txns.qsize() >= QUEUE_LIMIT:
-            raise DatabaseError(f"{QUEUE_LIMIT} transactions wait for ovsdb-server already: this one is refused.")
+            raise DatabaseError(
+                f"{QUEUE_LIMIT} transactions wait for ovsdb-server already: this one is refused."
+            )
         conn.txns.put(txn)
         try:
             async with asyncio.timeout(timeout):

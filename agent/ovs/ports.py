@@ -1,4 +1,4 @@
-"""A port of br-int as OVSDB has it, and what its external_ids say. The keys are the contract of Antrea v2.7."""
+"""A port of br-int as OVSDB has it, and what its external_ids say (the keys of Antrea v2.7)."""
 
 from __future__ import annotations
 

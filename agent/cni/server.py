@@ -1,0 +1,270 @@
+"""The agent's side of CNI: upstream's gRPC service on a unix socket (Antrea v2.7, cni.v1beta1).
+
+Errors travel inside the response, so that a plugin without a gRPC library can read them. A request is carried
+out to its end even when the plugin that sent it has been killed: half a DEL is worse than one nobody awaits.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import os
+from collections.abc import Awaitable, Callable, Collection
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import grpc
+import grpc.aio
+import msgspec
+
+from agent.cni import v1beta1_pb2 as pb
+from agent.cni.attach import PodAttacher
+from agent.cni.errors import (
+    CONFIG_INTERFACE_FAILURE,
+    DECODING_FAILURE,
+    INVALID_NETWORK_CONFIG,
+    TRY_AGAIN_LATER,
+    UNSUPPORTED_FIELD,
+    CNIError,
+)
+from agent.cni.pods import LocalPod
+from agent.cni.requests import NetworkConfig, Request, decode_request
+from agent.cni.results import Address, add_result
+from agent.interfaces import InterfaceStore
+from runtime import log
+
+logger = log.get(__name__)
+
+SERVICE = "antrea_io.antrea.pkg.apis.cni.v1beta1.Cni"
+NETWORK_WAIT = 30.0  # seconds that ADD waits for a starting agent (Antrea v2.7)
+CONCURRENT_REQUESTS = 256
+PLUGIN_NOT_AVAILABLE = 50  # CNI specification 1.1, STATUS
+SHUTDOWN_GRACE = 2.0
+
+
+class CNIServer:
+    """``restore`` before ``start``; ADD is answered once ``ready`` is set (flows and policies in place)."""
+
+    def __init__(
+        self,
+        socket_path: str | Path,
+        attacher: PodAttacher,
+        interfaces: InterfaceStore,
+        *,
+        netns_prefix: str = "",
+        network_wait: float = NETWORK_WAIT,
+    ) -> None:
+        """``netns_prefix`` stands before every CNI_NETNS (hostProcPathPrefix: the host's root)."""
+        self.socket_path = Path(socket_path)
+        self.ready = asyncio.Event()
+        self._attacher = attacher
+        self._interfaces = interfaces
+        self._netns_prefix = netns_prefix.rstrip("/")
+        self._network_wait = network_wait
+        self._locks: dict[str, tuple[asyncio.Lock, int]] = {}
+        self._running: set[asyncio.Task[pb.CniCmdResponse]] = set()
+        self._server: grpc.aio.Server | None = None
+
+    async def restore(self, pods: Collection[LocalPod] | None) -> None:
+        """See ``PodAttacher.restore``."""
+        await self._attacher.restore(pods)
+
+    async def start(self) -> None:
+        """Open the socket. Raises OSError."""
+        self.socket_path.parent.mkdir(mode=0o750, parents=True, exist_ok=True)
+        with suppress(FileNotFoundError):
+            self.socket_path.unlink()
+        server = grpc.aio.server(
+            maximum_concurrent_rpcs=CONCURRENT_REQUESTS, options=[("grpc.so_reuseport", 0)]
+        )
+        commands: dict[str, tuple[str, Callable[[Request], Awaitable[bytes]]]] = {
+            "CmdAdd": ("ADD", self._add),
+            "CmdDel": ("DEL", self._delete),
+            "CmdCheck": ("CHECK", self._check),
+            "CmdStatus": ("STATUS", self._status),
+            "CmdGC": ("GC", self._collect),
+        }
+        handlers = {
+            method: grpc.unary_unary_rpc_method_handler(
+                self._handler(command, function),
+                request_deserializer=pb.CniCmdRequest.FromString,
+                response_serializer=pb.CniCmdResponse.SerializeToString,
+            )
+            for method, (command, function) in commands.items()
+        }
+        server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, handlers),))
+        if server.add_insecure_port(f"unix:{self.socket_path}") == 0:
+            raise OSError(f"The CNI socket {self.socket_path} cannot be opened.")
+        await server.start()
+        os.chmod(self.socket_path, 0o750)  # noqa: S103 - as upstream: the runtime runs as root
+        self._server = server
+        logger.info("Serving CNI on %s", self.socket_path)
+
+    async def stop(self) -> None:
+        """Take no more requests; those under way may end, up to a limit."""
+        if self._server is not None:
+            await self._server.stop(SHUTDOWN_GRACE)
+        if self._running:
+            _, pending = await asyncio.wait(self._running, timeout=SHUTDOWN_GRACE)
+            for task in pending:
+                task.cancel()
+        await self._attacher.close()
+
+    def _handler(
+        self, command: str, function: Callable[[Request], Awaitable[bytes]]
+    ) -> Callable[[pb.CniCmdRequest, Any], Awaitable[pb.CniCmdResponse]]:
+        async def handle(message: pb.CniCmdRequest, context: Any) -> pb.CniCmdResponse:
+            task = asyncio.create_task(self._answer(command, function, message), name=f"CNI {command}")
+            self._running.add(task)
+            task.add_done_callback(self._running.discard)
+            return await asyncio.shield(task)
+
+        return handle
+
+    async def _answer(
+        self, command: str, function: Callable[[Request], Awaitable[bytes]], message: pb.CniCmdRequest
+    ) -> pb.CniCmdResponse:
+        try:
+            request = decode_request(command, message, self._netns_prefix)
+            result = await function(request)
+        except CNIError as error:
+            logger.warning("CNI %s of container %s: %s", command, message.cni_args.container_id[:64], error)
+            return error.response()
+        except Exception as error:
+            logger.exception("CNI %s of container %s failed", command, message.cni_args.container_id[:64])
+            return CNIError(CONFIG_INTERFACE_FAILURE, f"{command} failed: {error}").response()
+        return pb.CniCmdResponse(cni_result=result)
+
+    async def _add(self, request: Request) -> bytes:
+        try:
+            async with asyncio.timeout(self._network_wait):
+                await self.ready.wait()
+        except TimeoutError:
+            raise CNIError(TRY_AGAIN_LATER, "Server is busy, please retry later") from None
+        async with _Held(self._locks, request.container_id):
+            attachment = await self._attacher.attach(request)
+        logger.info(
+            "Attached %s/%s as %s: %s",
+            request.namespace,
+            request.pod,
+            attachment.host_name,
+            ", ".join(str(address.ip) for address in attachment.addresses),
+        )
+        return add_result(request, attachment, self._attacher.mtu(request))
+
+    async def _delete(self, request: Request) -> bytes:
+        async with _Held(self._locks, request.container_id):
+            await self._attacher.detach(request)
+        logger.info("Detached container %s (%s/%s)", request.container_id, request.namespace, request.pod)
+        return b""
+
+    async def _check(self, request: Request) -> bytes:
+        addresses, mac = previous_result(request)
+        async with _Held(self._locks, request.container_id):
+            await self._attacher.check(request, addresses, mac)
+        return b""
+
+    async def _status(self, request: Request) -> bytes:
+        if not self.ready.is_set():
+            raise CNIError(
+                PLUGIN_NOT_AVAILABLE, "The agent has not finished its start: no pod can be attached yet"
+            )
+        return b""
+
+    async def _collect(self, request: Request) -> bytes:
+        """CNI GC: detach what is not among the attachments that the runtime knows."""
+        if request.config.valid_attachments is None:
+            raise CNIError(
+                INVALID_NETWORK_CONFIG, "GC needs cni.dev/valid-attachments in the network configuration"
+            )
+        valid = {str(entry.get("containerID")) for entry in request.config.valid_attachments}
+        for interface in list(self._interfaces):
+            if interface.container_id not in valid:
+                stale = Request(
+                    "DEL",
+                    interface.container_id,
+                    "",
+                    "eth0",
+                    NetworkConfig(),
+                    b"",
+                    request.version,
+                    pod=interface.pod,
+                    namespace=interface.namespace,
+                )
+                await self._delete(stale)
+        return b""
+
+
+class _Held:
+    """Requests for one container run one after another; the lock is forgotten with its last user."""
+
+    def __init__(self, locks: dict[str, tuple[asyncio.Lock, int]], key: str) -> None:
+        self._locks = locks
+        self._key = key
+
+    async def __aenter__(self) -> None:
+        lock, users = self._locks.get(self._key, (None, 0))
+        lock = lock or asyncio.Lock()
+        self._locks[self._key] = (lock, users + 1)
+        try:
+            await lock.acquire()
+        except BaseException:
+            self._leave()
+            raise
+
+    async def __aexit__(self, *_: object) -> None:
+        self._locks[self._key][0].release()
+        self._leave()
+
+    def _leave(self) -> None:
+        lock, users = self._locks[self._key]
+        if users == 1:
+            del self._locks[self._key]
+        else:
+            self._locks[self._key] = (lock, users - 1)
+
+
+class _PrevInterface(msgspec.Struct):
+    name: str = ""
+    mac: str = ""
+    sandbox: str = ""
+
+
+class _PrevIP(msgspec.Struct):
+    address: str = ""
+    interface: int | None = None
+
+
+class _PrevResult(msgspec.Struct):
+    interfaces: list[_PrevInterface] | None = None
+    ips: list[_PrevIP] | None = None
+
+
+def previous_result(request: Request) -> tuple[set[Address], str]:
+    """What ``prevResult`` says of the pod's interface: its addresses and its MAC. Raises CNIError."""
+    if request.config.prev_result is None:
+        raise CNIError(UNSUPPORTED_FIELD, "Network configuration does not support prevResult=null")
+    try:
+        previous = msgspec.json.decode(request.config.prev_result, type=_PrevResult)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise CNIError(DECODING_FAILURE, f"Failed to decode prevResult: {error}") from error
+    interfaces = previous.interfaces or []
+    # The host's end of the cable has no sandbox, and may have the same name.
+    index = next(
+        (i for i, entry in enumerate(interfaces) if entry.name == request.ifname and entry.sandbox), None
+    )
+    if index is None:
+        raise CNIError(
+            INVALID_NETWORK_CONFIG,
+            f"prevResult does not match network configuration: it has no interface {request.ifname}",
+        )
+    try:
+        addresses = {
+            ipaddress.ip_interface(entry.address)
+            for entry in previous.ips or ()
+            if entry.interface is None or entry.interface == index
+        }
+    except ValueError as error:
+        raise CNIError(DECODING_FAILURE, f"Failed to decode prevResult: {error}") from error
+    return addresses, interfaces[index].mac
