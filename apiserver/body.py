@@ -1,0 +1,164 @@
+"""Request bodies: read within bounds, decoded by Content-Type, checked against the kind that is expected."""
+
+from __future__ import annotations
+
+import asyncio
+import zlib
+from typing import Any
+
+import msgspec
+import yaml
+from aiohttp import web
+
+from apis.envelope import EnvelopeError, unwrap
+from apis.meta import v1 as meta
+from apiserver import errors
+from apiserver.negotiation import JSON, PROTOBUF, YAML
+from apiserver.request import Context
+from apiserver.resources import Object, ResourceInfo
+
+MAX_BODY = 3 * 1024 * 1024
+BODY_SECONDS = 60.0
+_MAX_DEPTH = 200
+_Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+async def read_bytes(request: web.BaseRequest, limit: int = MAX_BODY) -> bytes:
+    """The raw body. Raises 413 beyond the limit and 408 when it does not arrive in time."""
+    if request.content_length is not None and request.content_length > limit:
+        raise errors.too_large(limit)
+    chunks: list[bytes] = []
+    size = 0
+    try:
+        async with asyncio.timeout(BODY_SECONDS):
+            async for chunk in request.content.iter_any():
+                size += len(chunk)
+                if size > limit:
+                    raise errors.too_large(limit)
+                chunks.append(chunk)
+    except TimeoutError:
+        raise errors.StatusError(408, "Timeout", f"the body did not arrive within {BODY_SECONDS:.0f} s") from None
+    except (web.RequestPayloadError, zlib.error) as error:
+        raise errors.bad_request(f"the request body could not be read: {error}") from error
+    return b"".join(chunks)
+
+
+def media_type(request: web.BaseRequest) -> str:
+    """The Content-Type without parameters, lower case; JSON when there is none."""
+    return request.headers.get("Content-Type", JSON).split(";", 1)[0].strip().lower() or JSON
+
+
+def _snippet(raw: bytes) -> str:
+    return raw[:100].decode("utf-8", "replace")
+
+
+def parse_text(raw: bytes, media: str, kind: str) -> Any:
+    """JSON or YAML data. Raises BadRequest."""
+    try:
+        if media == JSON:
+            return msgspec.json.decode(raw)
+        return _plain(yaml.load(raw, Loader=_Loader))  # noqa: S506  the loader is the safe one
+    except (msgspec.MsgspecError, yaml.YAMLError, UnicodeDecodeError, ValueError, RecursionError) as error:
+        message = f"the object provided is unrecognized (must be of type {kind}): {error} ({_snippet(raw)})"
+        raise errors.bad_request(message) from error
+
+
+def _plain(value: Any, depth: int = 0) -> Any:
+    """YAML data as JSON data: string keys, and dates as the text that they were."""
+    if depth > _MAX_DEPTH:
+        raise ValueError("nested too deeply")
+    if isinstance(value, dict):
+        return {_key(k): _plain(v, depth + 1) for k, v in value.items()}
+    if isinstance(value, list):
+        return [_plain(item, depth + 1) for item in value]
+    if value is None or isinstance(value, str | int | float | bool):
+        return value
+    if hasattr(value, "isoformat"):
+        return value.isoformat()
+    raise ValueError(f"a YAML value of type {type(value).__name__} has no JSON form")
+
+
+def _key(key: Any) -> str:
+    if isinstance(key, bool):
+        return "true" if key else "false"
+    return str(key)
+
+
+async def read_object(ctx: Context, info: ResourceInfo, kind: str, group: str, version: str) -> Object:
+    """The object in the body, with kind and apiVersion as expected. Raises 400, 413 or 415."""
+    media = media_type(ctx.http)
+    accepted = [JSON, YAML] + ([PROTOBUF] if info.codec is not None else [])
+    if media not in accepted:
+        raise errors.unsupported_media_type(accepted)
+    raw = await read_bytes(ctx.http)
+    if media == PROTOBUF:
+        assert info.codec is not None
+        try:
+            enveloped = unwrap(raw)
+            document = info.codec.decode(enveloped.kind or kind, enveloped.raw)
+        except (EnvelopeError, ValueError) as error:
+            raise errors.bad_request(
+                f"the object provided is unrecognized (must be of type {kind}): {error} ({raw[:40].hex()})"
+            ) from error
+        document = {"kind": enveloped.kind, "apiVersion": enveloped.api_version, **document}
+    else:
+        document = parse_text(raw, media, kind)
+    return check_kind(document, kind, group, version)
+
+
+def check_kind(document: Any, kind: str, group: str, version: str) -> Object:
+    """Fills in missing kind and apiVersion, refuses wrong ones, and makes sure that metadata is an object."""
+    api_version = f"{group}/{version}" if group else version
+    if not isinstance(document, dict):
+        what = "null" if document is None else type(document).__name__
+        raise errors.bad_request(f"the object provided is unrecognized (must be of type {kind}): it is {what}")
+    given_kind, given_version = document.get("kind") or kind, document.get("apiVersion") or api_version
+    if given_version != api_version:
+        raise errors.bad_request(
+            f"the API version in the data ({given_version}) does not match the expected API version ({api_version})"
+        )
+    if given_kind != kind:
+        raise errors.bad_request(f"{given_kind} in version {version!r} cannot be handled as a {kind}: unknown conversion")
+    metadata = document.get("metadata")
+    if metadata is None:
+        metadata = {}
+    if not isinstance(metadata, dict):
+        raise errors.bad_request(
+            f'{kind} in version "{version}" cannot be handled as a {kind}: json: cannot unmarshal '
+            f"{type(metadata).__name__} into Go struct field {kind}.metadata of type v1.ObjectMeta"
+        )
+    rest = {k: v for k, v in document.items() if k not in ("kind", "apiVersion", "metadata")}
+    return {"kind": kind, "apiVersion": api_version, "metadata": metadata, **rest}
+
+
+async def read_delete_options(ctx: Context) -> Object:
+    """DeleteOptions from body and query; the query counts where the body says nothing."""
+    raw = await read_bytes(ctx.http)
+    options: Object = {}
+    if raw.strip():
+        media = media_type(ctx.http)
+        if media == PROTOBUF:
+            try:
+                options = meta.decode_kind("DeleteOptions", unwrap(raw).raw)
+            except ValueError as error:
+                raise errors.bad_request(f"the object provided is no DeleteOptions: {error}") from error
+        elif media in (JSON, YAML):
+            decoded = parse_text(raw, media, "DeleteOptions")
+            if decoded is not None and not isinstance(decoded, dict):
+                raise errors.bad_request("the object provided is unrecognized (must be of type DeleteOptions)")
+            options = decoded or {}
+        else:
+            raise errors.unsupported_media_type((JSON, YAML, PROTOBUF))
+    query = ctx.query
+    if "gracePeriodSeconds" in query and options.get("gracePeriodSeconds") is None:
+        try:
+            options["gracePeriodSeconds"] = int(query["gracePeriodSeconds"])
+        except ValueError:
+            raise errors.bad_request(
+                f'strconv.ParseInt: parsing "{query["gracePeriodSeconds"]}": invalid syntax'
+            ) from None
+    if query.get("propagationPolicy") and not options.get("propagationPolicy"):
+        options["propagationPolicy"] = query["propagationPolicy"]
+    if ctx.dry_run or "All" in (options.get("dryRun") or ()):
+        options["dryRun"] = ["All"]
+    return options

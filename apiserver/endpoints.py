@@ -1,0 +1,280 @@
+"""What answers the requests for a resource.
+
+- ``StoreEndpoint``: reads what somebody publishes into a store (get, list, watch);
+- ``FunctionEndpoint``: functions of the program compute each answer (create-only kinds, live information);
+- ``DocumentEndpoint`` (apiserver.document_endpoint): clients write JSON objects, guided by a Strategy.
+
+Any endpoint can have subresources: functions of (context, namespace, name, body).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from aiohttp import web
+
+from apis.record import Media
+from apiserver import errors, render
+from apiserver.body import read_object
+from apiserver.events import encoder_for
+from apiserver.negotiation import JSON, PROTOBUF, YAML, negotiate
+from apiserver.options import ListOptions, Position, read_options
+from apiserver.request import Context
+from apiserver.resources import Object, ResourceInfo
+from apiserver.stores import Key, Stored, Stores
+from apiserver.stream import WatchStream
+from apiserver.watcher import Watcher
+
+Answer = Object | web.StreamResponse
+SubresourceHandler = Callable[[Context, str, str, Object | None], Awaitable[Answer]]
+"""(context, namespace, name, body): ``body`` is the decoded object of a create or update, else None."""
+
+
+class Endpoint:
+    """The base: dispatches verbs to methods, and subresources to their handlers."""
+
+    def __init__(self, info: ResourceInfo) -> None:
+        self.info = info
+        self.subresources: dict[str, SubresourceHandler] = {}
+
+    def served_media(self) -> tuple[str, ...]:
+        if Media.PROTOBUF in self.info.media or self.info.codec is not None:
+            return (JSON, YAML, PROTOBUF)
+        return (JSON, YAML)
+
+    async def serve(self, ctx: Context) -> web.StreamResponse:
+        """Answers a request for the resource itself (no subresource)."""
+        request = ctx.info
+        verb = request.verb
+        if verb == "get" and not request.name:
+            verb = "list"
+        watch = verb == "watch"
+        pretty = bool(ctx.form.pretty)
+        ctx.form = negotiate(
+            ctx.http.headers.get("Accept", ""),
+            served=self.served_media(),
+            watch=watch,
+            table=self.info.has_table,
+            pretty=pretty,
+        )
+        if verb not in self.info.verbs:
+            if watch and "list" in self.info.verbs:
+                kind = self.info.qualified
+                details = {"group": self.info.group, "kind": self.info.plural} if self.info.group else {}
+                raise errors.StatusError(
+                    405,
+                    "MethodNotAllowed",
+                    f'watch is not supported on resources of kind "{kind}"',
+                    details,
+                )
+            raise errors.method_not_allowed()
+        method: Callable[[Context], Awaitable[web.StreamResponse]] | None = getattr(self, verb, None)
+        if method is None:
+            raise errors.method_not_allowed()
+        return await method(ctx)
+
+    async def serve_subresource(self, ctx: Context) -> web.StreamResponse:
+        """Answers a request for a registered subresource with a handler."""
+        sub = self.info.subresource(ctx.info.subresource)
+        handler = self.subresources.get(ctx.info.subresource)
+        if sub is None or handler is None:
+            raise errors.no_such_resource()
+        if ctx.info.verb not in sub.verbs:
+            raise errors.method_not_allowed()
+        body: Object | None = None
+        if ctx.http.method in ("POST", "PUT"):
+            body = await read_object(ctx, self.info, sub.kind, sub.group or self.info.group, sub.version or self.info.version)
+        ctx.form = negotiate(
+            ctx.http.headers.get("Accept", ""), served=self.served_media(), table=False, pretty=ctx.form.pretty
+        )
+        answer = await handler(ctx, ctx.info.namespace, ctx.info.name, body)
+        return _finish(ctx, self.info, answer, 201 if ctx.http.method == "POST" else 200)
+
+
+def _finish(ctx: Context, info: ResourceInfo, answer: Answer, code: int) -> web.StreamResponse:
+    if isinstance(answer, web.StreamResponse):
+        return answer
+    if answer.get("kind") == "Status" and answer.get("apiVersion") == "v1":
+        return render.status(ctx.form, answer, answer.get("code") or code, ctx)
+    return render.plain_object(ctx, info, answer, code)
+
+
+class StoreEndpoint(Endpoint):
+    """Reads from a store."""
+
+    def __init__(self, info: ResourceInfo, stores: Stores, watch_limit: int = 65536) -> None:
+        super().__init__(info)
+        self.stores = stores
+        self._watch_limit = watch_limit
+        stores.add(info.store)
+
+    def _key(self, ctx: Context) -> Key:
+        return (ctx.info.namespace if self.info.namespaced else "", ctx.info.name)
+
+    def find(self, ctx: Context) -> Stored:
+        stored = self.stores.get(self.info.store, self._key(ctx))
+        if stored is None:
+            raise errors.not_found(self.info, ctx.info.name)
+        return stored
+
+    async def get(self, ctx: Context) -> web.StreamResponse:
+        return await render.compressed(ctx, render.stored_object(ctx, self.info, self.find(ctx)))
+
+    async def list(self, ctx: Context) -> web.StreamResponse:
+        options = read_options(self.info, ctx.query, ctx.info.namespace, watch=False)
+        version, items = self._state(options)
+        token, remaining = "", None
+        if options.limit or options.position is not None:
+            version, items, token, remaining = _page(items, version, options)
+        chosen = [stored for _, stored in items]
+        return await render.compressed(
+            ctx, render.stored_list(ctx, self.info, chosen, version, token, remaining)
+        )
+
+    def _state(self, options: ListOptions) -> tuple[int, list[tuple[Key, Stored]]]:
+        stores, name = self.stores, self.info.store
+        current = stores.version
+        if options.position is not None:
+            version = options.position.version
+            try:
+                items = stores.items_at(name, version, options.selection)
+            except errors.StatusError as error:
+                raise errors.expired(
+                    "The provided continue parameter is too old to display a consistent list result. You can start "
+                    "a new list without the continue parameter."
+                ) from error
+        elif options.version and options.match == "Exact":
+            version, items = options.version, stores.items_at(name, options.version, options.selection)
+        else:
+            if options.version and options.version > current:
+                raise errors.timeout(f"Too large resource version: {options.version}, current: {current}")
+            version, items = current, stores.items(name, options.selection)
+        return version, sorted(items, key=_by_key)
+
+    async def watch(self, ctx: Context) -> web.StreamResponse:
+        options = read_options(self.info, ctx.query, ctx.info.namespace, ctx.info.name, watch=True)
+        selection = options.selection
+        encoder = encoder_for(ctx.form, self.info, selection.node, ctx.query)
+        since = options.version or None
+        if options.send_initial_events:
+            since = None
+        watcher = Watcher(
+            selection,
+            limit=self._watch_limit,
+            bookmarks=options.bookmarks,
+            on_close=_aborter(ctx.http),
+        )
+        snapshot = self.stores.watch([self.info.store], selection, since, watcher)
+        first: list[bytes] = []
+        asked = bool(options.send_initial_events) and options.bookmarks
+        if since is None and (asked or (self.info.bookmark_always and self._wants_bookmark(ctx, options))):
+            first.append(encoder.bookmark(self.stores.version, asked))
+        stream = WatchStream(ctx, self.stores, watcher, encoder)
+        return await stream.run(snapshot, first, options.timeout)
+
+    @staticmethod
+    def _wants_bookmark(ctx: Context, options: ListOptions) -> bool:
+        # A bookmark on a Table watch is a row without a name in what kubectl prints.
+        return ctx.form.transform != "Table" or options.bookmarks
+
+
+def _aborter(request: web.BaseRequest) -> Callable[[], None]:
+    """Ends the connection of a client that does not read; one that keeps up gets an orderly end instead."""
+
+    def abort() -> None:
+        transport = request.transport
+        if transport is not None and transport.get_write_buffer_size() > 0:
+            transport.abort()
+
+    return abort
+
+
+def _by_key(item: tuple[Key, Stored]) -> Key:
+    return item[0]
+
+
+def _page(
+    items: list[tuple[Key, Stored]], version: int, options: ListOptions
+) -> tuple[int, list[tuple[Key, Stored]], str, int | None]:
+    """The part of a sorted list that is due, the token for the rest, and how much that is."""
+    if options.position is not None:
+        start = (options.position.namespace, options.position.name)
+        items = [item for item in items if item[0] > start]
+    if not options.limit or len(items) <= options.limit:
+        return version, items, "", None
+    page = items[: options.limit]
+    namespace, name = page[-1][0]
+    selective = options.selection.labels is not None or bool(options.selection.fields)
+    remaining = None if selective else len(items) - options.limit
+    return version, page, Position(version, namespace, name).token(), remaining
+
+
+Getter = Callable[[Context, str, str], Awaitable[Answer]]
+"""(context, namespace, name)"""
+Lister = Callable[[Context, str], Awaitable[list[Object]]]
+"""(context, namespace): objects with kind and apiVersion"""
+Creator = Callable[[Context, str, Object], Awaitable[Answer]]
+"""(context, namespace, object)"""
+
+
+@dataclass
+class Functions:
+    """What a FunctionEndpoint calls; a verb without a function is not allowed."""
+
+    get: Getter | None = None
+    list: Lister | None = None
+    create: Creator | None = None
+    update: Creator | None = None
+    delete: Getter | None = None
+    create_code: int = 201
+    extra: dict[str, Any] = field(default_factory=dict)
+
+
+class FunctionEndpoint(Endpoint):
+    """Answers are computed: TokenReview and its like, statistics, live information."""
+
+    def __init__(self, info: ResourceInfo, functions: Functions) -> None:
+        super().__init__(info)
+        self._functions = functions
+
+    async def get(self, ctx: Context) -> web.StreamResponse:
+        if self._functions.get is None:
+            raise errors.method_not_allowed()
+        answer = await self._functions.get(ctx, ctx.info.namespace, ctx.info.name)
+        return _finish(ctx, self.info, answer, 200)
+
+    async def list(self, ctx: Context) -> web.StreamResponse:
+        if self._functions.list is None:
+            raise errors.method_not_allowed()
+        options = read_options(self.info, ctx.query, ctx.info.namespace, watch=False)
+        chosen = options.selection
+        documents = [
+            document
+            for document in await self._functions.list(ctx, ctx.info.namespace)
+            if (not chosen.name or document["metadata"].get("name") == chosen.name)
+            and (chosen.labels is None or chosen.labels.matches(document["metadata"].get("labels") or {}))
+        ]
+        return await render.compressed(ctx, render.plain_list(ctx, self.info, documents))
+
+    async def create(self, ctx: Context) -> web.StreamResponse:
+        if self._functions.create is None:
+            raise errors.method_not_allowed()
+        body = await read_object(ctx, self.info, self.info.kind, self.info.group, self.info.version)
+        answer = await self._functions.create(ctx, ctx.info.namespace, body)
+        return _finish(ctx, self.info, answer, self._functions.create_code)
+
+    async def update(self, ctx: Context) -> web.StreamResponse:
+        if self._functions.update is None:
+            raise errors.method_not_allowed()
+        body = await read_object(ctx, self.info, self.info.kind, self.info.group, self.info.version)
+        return _finish(ctx, self.info, await self._functions.update(ctx, ctx.info.namespace, body), 200)
+
+    async def delete(self, ctx: Context) -> web.StreamResponse:
+        if self._functions.delete is None:
+            raise errors.method_not_allowed()
+        answer = await self._functions.delete(ctx, ctx.info.namespace, ctx.info.name)
+        return _finish(ctx, self.info, answer, 200)
+
+

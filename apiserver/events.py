@@ -1,0 +1,184 @@
+"""Watch events as bytes: what a change looks like on each kind of stream.
+
+A frame depends on the change, the encoding, the form of the event and, for groups, the node whose view it is.
+It is made when the first watch needs it, kept with the history entry, and the same bytes go to all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+import msgspec
+
+from apis.envelope import field, type_meta, watch_frame, watch_line, wrap, wrap_typed
+from apis.meta import v1 as meta
+from apis.record import Media, Record
+from apiserver import table
+from apiserver.documents import full_object
+from apiserver.history import Entry
+from apiserver.negotiation import JSON, PROTOBUF, Form
+from apiserver.resources import Object, ResourceInfo
+from apiserver.selection import object_of
+from apiserver.stores import Stored
+from apiserver.watcher import ADDED, BOOKMARK, DELETED, MARKER, MODIFIED, Marker
+
+_encode = msgspec.json.Encoder().encode
+INITIAL_EVENTS_END = {"k8s.io/initial-events-end": "true"}
+
+
+class EventEncoder(Protocol):
+    """Encodes the events of one stream. ``node`` is the one that the watch selects, or empty."""
+
+    content_type: str
+
+    def initial(self, store: str, stored: Stored) -> bytes: ...
+
+    def change(self, event: str, entry: Entry) -> bytes:
+        """The frame, or nothing when no event is due in this stream's view."""
+
+    def bookmark(self, version: int, annotated: bool) -> bytes: ...
+
+    def marker(self, marker: Marker) -> bytes: ...
+
+    def error(self, status: Object) -> bytes: ...
+
+
+class BodyEncoder:
+    """Whole objects (and patches, for node watches) in JSON or protobuf.
+
+    ``infos`` maps store names to the resource in the version that is watched; a multiplexed watch has several.
+    """
+
+    def __init__(self, media: Media, infos: Mapping[str, ResourceInfo], node: str) -> None:
+        self.content_type = JSON if media is Media.JSON else PROTOBUF + ";stream=watch"
+        self._media = media
+        self._infos = infos
+        self._node = node
+        self._first = next(iter(infos.values()))
+
+    def _frame(self, event: str, info: ResourceInfo, kind: str, body: bytes) -> bytes:
+        if self._media is Media.PROTOBUF:
+            return watch_frame(event, wrap_typed(type_meta(info.api_version, kind), body))
+        head = f'{{"kind":"{kind}","apiVersion":"{info.api_version}"'.encode()
+        return watch_line(event, head + (b"}" if body == b"{}" else b"," + body[1:]))
+
+    def _view(self, record: Record) -> str | None:
+        return self._node if self._node and record.has_views else None
+
+    def initial(self, store: str, stored: Stored) -> bytes:
+        info = self._infos[store]
+        record = stored.record
+        return self._frame(
+            ADDED, info, info.kind, record.encode(self._media, self._view(record), str(stored.version))
+        )
+
+    def change(self, event: str, entry: Entry) -> bytes:
+        info = self._infos[entry.resource]
+        record = entry.old if event == DELETED else entry.new
+        assert record is not None
+        view = None if event == DELETED else self._view(record)
+        patch = event == MODIFIED and entry.delta is not None and bool(self._node)
+        cache_key = (self._media, info.api_version, event, view, patch)
+        frame = entry.frames.get(cache_key)
+        if frame is None:
+            frame = entry.keep(cache_key, self._encode_change(event, entry, info, record, view, patch))
+        return frame
+
+    def _encode_change(
+        self, event: str, entry: Entry, info: ResourceInfo, record: Record, view: str | None, patch: bool
+    ) -> bytes:
+        version = str(entry.version)
+        if event == DELETED:
+            return self._frame(event, info, info.kind, record.tombstone(self._media, version))
+        if event == MODIFIED and entry.delta is not None:
+            body = entry.delta.encode(self._media, view, version)
+            if body is None:
+                return b""
+            if patch:
+                return self._frame(event, info, entry.delta.kind, body)
+        return self._frame(event, info, info.kind, record.encode(self._media, view, version))
+
+    def bookmark(self, version: int, annotated: bool) -> bytes:
+        info = self._first
+        metadata: Object = {"resourceVersion": str(version)}
+        if annotated:
+            metadata["annotations"] = INITIAL_EVENTS_END
+        if self._media is Media.PROTOBUF:
+            body = field(1, meta.encode_object_meta(metadata))
+        else:
+            body = _encode({"metadata": metadata})
+        return self._frame(BOOKMARK, info, info.kind, body)
+
+    def marker(self, marker: Marker) -> bytes:
+        metadata = {"name": marker.name, "namespace": marker.namespace, "uid": marker.uid}
+        document = {"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": metadata}
+        if self._media is Media.PROTOBUF:
+            message = meta.encode_kind("PartialObjectMetadata", document)
+            return watch_frame(MARKER, wrap("meta.k8s.io/v1", "PartialObjectMetadata", message))
+        return watch_line(MARKER, _encode(document))
+
+    def error(self, status: Object) -> bytes:
+        if self._media is Media.PROTOBUF:
+            return watch_frame("ERROR", meta.encode_status(status))
+        return watch_line("ERROR", _encode(status))
+
+
+class TransformEncoder:
+    """Events as one-row Tables or PartialObjectMetadata. Patches are shown by the object that they patch."""
+
+    def __init__(self, form: Form, info: ResourceInfo, node: str, include: str) -> None:
+        self._protobuf = form.media == PROTOBUF
+        self.content_type = PROTOBUF + ";stream=watch" if self._protobuf else JSON
+        self._form = form
+        self._info = info
+        self._node = node
+        self._include = include
+        self._with_columns = True
+
+    def initial(self, store: str, stored: Stored) -> bytes:
+        return self._event(ADDED, full_object(self._info, object_of(stored.record), stored.version))
+
+    def change(self, event: str, entry: Entry) -> bytes:
+        record = entry.old if event == DELETED else entry.new
+        assert record is not None
+        if event == MODIFIED and entry.delta is not None:
+            view = self._node if self._node and record.has_views else None
+            if entry.delta.encode(Media.JSON, view, "") is None:
+                return b""
+        return self._event(event, full_object(self._info, object_of(record), entry.version))
+
+    def _event(self, event: str, document: Object) -> bytes:
+        version = self._form.transform_version
+        if self._form.transform == "Table":
+            metadata = {"resourceVersion": document["metadata"].get("resourceVersion", "")}
+            made: Object = table.table(self._info, [document], self._include, metadata, version, self._with_columns)
+            self._with_columns = False
+        else:
+            made = {**table.partial(document), "apiVersion": f"meta.k8s.io/{version}"}
+        if self._protobuf:
+            return watch_frame(event, wrap(made["apiVersion"], made["kind"], meta.encode_kind(made["kind"], made)))
+        return watch_line(event, _encode(made))
+
+    def bookmark(self, version: int, annotated: bool) -> bytes:
+        metadata: Object = {"resourceVersion": str(version)}
+        if annotated:
+            metadata["annotations"] = INITIAL_EVENTS_END
+        document: Object = {"kind": self._info.kind, "apiVersion": self._info.api_version, "metadata": metadata}
+        return self._event(BOOKMARK, document)
+
+    def marker(self, marker: Marker) -> bytes:
+        return b""
+
+    def error(self, status: Object) -> bytes:
+        if self._protobuf:
+            return watch_frame("ERROR", meta.encode_status(status))
+        return watch_line("ERROR", _encode(status))
+
+
+def encoder_for(form: Form, info: ResourceInfo, node: str, query: Mapping[str, str]) -> Any:
+    """The encoder of a watch of one resource."""
+    if form.transform:
+        return TransformEncoder(form, info, node, table.include_object(query.get("includeObject", "")))
+    media = Media.PROTOBUF if form.media == PROTOBUF else Media.JSON
+    return BodyEncoder(media, {info.store: info}, node)

@@ -1,0 +1,229 @@
+"""List and watch options: read from the query, checked as Kubernetes checks them."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import random
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+import msgspec
+
+from apiserver.errors import FieldError, StatusError, bad_request, expired, forbidden_value, invalid
+from apiserver.request import truthy
+from apiserver.resources import Object, ResourceInfo
+from apiserver.selection import FieldTest, Selection
+from apiserver.selectors import LabelSelector, SelectorError, parse_fields, parse_labels
+from apiserver.versions import parse_version
+
+MIN_WATCH_SECONDS = 7200
+
+
+@dataclass(frozen=True, slots=True)
+class ListOptions:
+    """Checked options. ``version`` is None when none was given; ``position`` is a decoded continue token."""
+
+    selection: Selection = field(default_factory=Selection)
+    limit: int = 0
+    position: Position | None = None
+    version: int | None = None
+    match: str = ""
+    send_initial_events: bool | None = None
+    bookmarks: bool = False
+    timeout: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """Where a paginated list goes on: at its version, after a key."""
+
+    version: int
+    namespace: str
+    name: str
+
+    def token(self) -> str:
+        raw = msgspec.json.encode({"v": "meta.k8s.io/v1", "rv": self.version, "start": [self.namespace, self.name]})
+        return base64.urlsafe_b64encode(raw).decode().rstrip("=")
+
+
+class _Token(msgspec.Struct):
+    rv: int
+    start: tuple[str, str]
+
+
+def parse_token(token: str) -> Position:
+    try:
+        raw = base64.urlsafe_b64decode(token + "=" * (-len(token) % 4))
+        decoded = msgspec.json.decode(raw, type=_Token)
+    except (binascii.Error, msgspec.MsgspecError, ValueError) as error:
+        raise bad_request("continue key is not valid") from error
+    return Position(decoded.rv, *decoded.start)
+
+
+def _integer(query: Mapping[str, str], name: str) -> int:
+    text = query.get(name, "")
+    if not text:
+        return 0
+    try:
+        if not text.lstrip("+-").isdigit() or not text.isascii():
+            raise ValueError
+        return int(text)
+    except ValueError:
+        raise bad_request(f'strconv.ParseInt: parsing "{text}": invalid syntax') from None
+
+
+def _labels(query: Mapping[str, str]) -> LabelSelector | None:
+    text = query.get("labelSelector", "")
+    if not text.strip():
+        return None
+    try:
+        return parse_labels(text)
+    except SelectorError as error:
+        raise bad_request(str(error)) from error
+
+
+def _unknown_field(info: ResourceInfo, label: str) -> StatusError:
+    if info.node_scoped:
+        return bad_request(f"field label not supported: {label}")
+    known = ", ".join(f'"{name}"' for name in ("metadata.name", "metadata.namespace", *info.field_labels))
+    if info.field_labels:
+        return bad_request(f"field label not supported: {label}")
+    return bad_request(f'"{label}" is not a known field selector: only {known}')
+
+
+def selection(info: ResourceInfo, query: Mapping[str, str], namespace: str, name: str = "") -> Selection:
+    """The selection of a list or watch. Raises BadRequest for fields that cannot be selected."""
+    try:
+        terms = parse_fields(query.get("fieldSelector", ""))
+    except SelectorError as error:
+        raise bad_request(str(error)) from error
+    tests: list[FieldTest] = []
+    node = ""
+    chosen: str | None = namespace or (None if info.namespaced else "")
+    for term in terms:
+        getter: Callable[[Object], str] | None = None
+        if term.label == "metadata.name":
+            if not term.negated:
+                if name and name != term.value:
+                    tests.append((_name_of, term.value, False))
+                name = name or term.value
+                continue
+            getter = _name_of
+        elif term.label == "metadata.namespace" and not info.node_scoped:
+            getter = _namespace_of
+        elif term.label == "nodeName" and info.node_scoped:
+            if not term.negated:
+                node = term.value
+            continue
+        else:
+            getter = info.field_labels.get(term.label)
+        if getter is None:
+            raise _unknown_field(info, term.label)
+        tests.append((getter, term.value, term.negated))
+    return Selection(chosen, name, node, _labels(query), tuple(tests))
+
+
+def _name_of(document: Object) -> str:
+    return str(document["metadata"].get("name", ""))
+
+
+def _namespace_of(document: Object) -> str:
+    return str(document["metadata"].get("namespace", ""))
+
+
+_MATCHES = ("", "Exact", "NotOlderThan")
+
+
+def read_options(
+    info: ResourceInfo, query: Mapping[str, str], namespace: str, name: str = "", *, watch: bool
+) -> ListOptions:
+    """All options of a list or watch request. Raises BadRequest, Invalid or Expired."""
+    limit, seconds = _integer(query, "limit"), _integer(query, "timeoutSeconds")
+    version_text = query.get("resourceVersion", "")
+    match = query.get("resourceVersionMatch", "")
+    token = query.get("continue", "")
+    initial = truthy(query, "sendInitialEvents") if "sendInitialEvents" in query else None
+    bookmarks = truthy(query, "allowWatchBookmarks")
+    if watch and initial is None and not match and version_text in ("", "0") and info.bookmark_always:
+        initial, match = True, "NotOlderThan"
+    chosen = selection(info, query, namespace, name)
+    _check_combinations(version_text, match, token, initial, watch)
+
+    version: int | None = None
+    if version_text:
+        version = parse_version(version_text)
+        if version is None:
+            if match or not info.bookmark_always:
+                detail = f'Invalid value: "{version_text}": strconv.ParseUint: parsing "{version_text}": invalid syntax'
+                raise invalid("ListOptions", "meta.k8s.io", "", [FieldError("FieldValueInvalid", "resourceVersion", detail)])
+            # Not of this server, whatever it is: the client has to list again.
+            raise expired(f"The resourceVersion for the provided {'watch' if watch else 'list'} is too old.")
+    return ListOptions(
+        chosen,
+        max(0, limit),
+        parse_token(token) if token and not watch else None,
+        version,
+        match,
+        initial,
+        bookmarks,
+        float(seconds) if seconds > 0 else random.uniform(MIN_WATCH_SECONDS, 2 * MIN_WATCH_SECONDS),
+    )
+
+
+def _check_combinations(version: str, match: str, token: str, initial: bool | None, watch: bool) -> None:
+    errors: list[FieldError] = []
+    if match not in _MATCHES:
+        supported = '"Exact", "NotOlderThan", ""'
+        errors.append(
+            FieldError(
+                "FieldValueNotSupported",
+                "resourceVersionMatch",
+                f'Unsupported value: "{match}": supported values: {supported}',
+            )
+        )
+    if watch:
+        if initial is not None and match != "NotOlderThan":
+            errors.append(
+                forbidden_value(
+                    "resourceVersionMatch",
+                    "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan",
+                )
+            )
+        if match and initial is None:
+            errors.append(
+                forbidden_value(
+                    "resourceVersionMatch",
+                    "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided",
+                )
+            )
+        if match and token:
+            errors.append(
+                forbidden_value(
+                    "resourceVersionMatch", "resourceVersionMatch is forbidden when continue is provided"
+                )
+            )
+    else:
+        if initial is not None:
+            errors.append(forbidden_value("sendInitialEvents", "sendInitialEvents is forbidden for list"))
+        if match and not version:
+            errors.append(
+                forbidden_value(
+                    "resourceVersionMatch",
+                    "resourceVersionMatch is forbidden unless resourceVersion is provided",
+                )
+            )
+        if match and token:
+            errors.append(
+                forbidden_value(
+                    "resourceVersionMatch", "resourceVersionMatch is forbidden when continue is provided"
+                )
+            )
+        if match == "Exact" and version == "0":
+            errors.append(
+                forbidden_value(
+                    "resourceVersionMatch", 'resourceVersionMatch "exact" is forbidden for resourceVersion "0"'
+                )
+            )
+    if errors:
+        raise invalid("ListOptions", "meta.k8s.io", "", errors)

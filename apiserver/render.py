@@ -1,0 +1,218 @@
+"""Answers: objects, lists and failures written in the negotiated form.
+
+Bodies come from the records as they are stored; kind, apiVersion or the protobuf envelope are joined to them
+here. Only Table, metadata and YAML answers go through Python data.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import zlib
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+import yaml
+from aiohttp import web
+
+from apis.envelope import field, type_meta, wrap, wrap_typed
+from apis.meta import v1 as meta
+from apis.record import Media
+from apiserver import table
+from apiserver.documents import full_object
+from apiserver.errors import StatusError, internal, not_acceptable
+from apiserver.negotiation import JSON, PROTOBUF, YAML, Form
+from apiserver.request import Context
+from apiserver.resources import Object, ResourceInfo
+from apiserver.selection import object_of
+from apiserver.stores import Stored
+
+HEADERS = {"Cache-Control": "no-cache, private"}
+GZIP_FROM = 128 * 1024
+_Dumper: Any = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
+_encode = msgspec.json.Encoder().encode
+
+
+def text(document: Any, form: Form) -> bytes:
+    """JSON or YAML text of plain data; JSON ends with a newline."""
+    if form.media == YAML:
+        return yaml.dump(document, Dumper=_Dumper, sort_keys=True, allow_unicode=True).encode()
+    encoded = _encode(document)
+    if form.pretty:
+        encoded = msgspec.json.format(encoded, indent=2)
+    return encoded + b"\n"
+
+
+def respond(ctx: Context | None, body: bytes, content_type: str, code: int = 200) -> web.Response:
+    """A response with the headers that every answer has, and the request's warnings."""
+    response = web.Response(body=body, status=code, headers=HEADERS)
+    response.headers["Content-Type"] = content_type
+    if ctx is not None:
+        for warning in ctx.warnings:
+            escaped = warning.replace("\\", "\\\\").replace('"', '\\"')
+            response.headers.add("Warning", f'299 - "{escaped}"')
+    return response
+
+
+async def compressed(ctx: Context, response: web.Response) -> web.Response:
+    """Compresses a large answer where the client accepts it; off the loop, in a thread."""
+    body = response.body
+    if not isinstance(body, bytes) or len(body) < GZIP_FROM:
+        return response
+    if "gzip" not in ctx.http.headers.get("Accept-Encoding", "").lower():
+        return response
+
+    def squeeze() -> bytes:
+        compressor = zlib.compressobj(1, zlib.DEFLATED, 31)
+        return compressor.compress(body) + compressor.flush()
+
+    response.body = await asyncio.to_thread(squeeze)
+    response.headers["Content-Encoding"] = "gzip"
+    response.headers["Vary"] = "Accept-Encoding"
+    return response
+
+
+def failure(form: Form, error: StatusError, ctx: Context | None = None) -> web.Response:
+    response = status(form, error.status(), error.code, ctx)
+    response.headers.update(error.headers)
+    return response
+
+
+def status(form: Form, document: Object, code: int, ctx: Context | None = None) -> web.Response:
+    """A Status: an error, or the success of a deletion."""
+    if form.media == PROTOBUF:
+        return respond(ctx, meta.encode_status(document), PROTOBUF, code)
+    return respond(ctx, text(document, form), form.media, code)
+
+
+def typed_json(info: ResourceInfo, body: bytes) -> bytes:
+    """The JSON text of a body with kind and apiVersion in front."""
+    head = f'{{"kind":"{info.kind}","apiVersion":"{info.api_version}"'.encode()
+    return head + (b"}" if body == b"{}" else b"," + body[1:])
+
+
+def document_of(info: ResourceInfo, stored: Stored) -> Object:
+    """The stored object as JSON data with kind, apiVersion and version."""
+    return full_object(info, object_of(stored.record), stored.version)
+
+
+def stored_object(ctx: Context, info: ResourceInfo, stored: Stored, code: int = 200) -> web.Response:
+    """One object of a store."""
+    form = ctx.form
+    if form.transform or form.media == YAML or form.pretty:
+        return plain_object(ctx, info, document_of(info, stored), code)
+    version = str(stored.version)
+    if form.media == PROTOBUF:
+        message = stored.record.encode(Media.PROTOBUF, None, version)
+        return respond(ctx, wrap(info.api_version, info.kind, message), PROTOBUF, code)
+    return respond(ctx, typed_json(info, stored.record.encode(Media.JSON, None, version)) + b"\n", JSON, code)
+
+
+def plain_object(ctx: Context, info: ResourceInfo, document: Object, code: int = 200) -> web.Response:
+    """One object given as JSON data, kind and apiVersion included."""
+    form = ctx.form
+    if form.transform == "Table":
+        include = table.include_object(ctx.query.get("includeObject", ""))
+        metadata = {"resourceVersion": document.get("metadata", {}).get("resourceVersion", "")}
+        made = table.table(info, [document], include, {k: v for k, v in metadata.items() if v}, form.transform_version)
+        return respond(ctx, text(made, form), form.media, code)
+    if form.transform:
+        document = {**table.partial(document), "apiVersion": f"meta.k8s.io/{form.transform_version}"}
+    if form.media == PROTOBUF:
+        return respond(ctx, _protobuf(info, document), PROTOBUF, code)
+    return respond(ctx, text(document, form), form.media, code)
+
+
+def _protobuf(info: ResourceInfo, document: Object) -> bytes:
+    kind, api_version = document.get("kind", ""), document.get("apiVersion", "")
+    if kind in ("PartialObjectMetadata", "Status"):
+        return wrap(api_version, kind, meta.encode_kind(kind, document))
+    if info.codec is None:
+        raise not_acceptable((JSON, YAML))
+    try:
+        return wrap(api_version, kind, info.codec.encode(kind, document))
+    except ValueError as error:
+        raise internal(str(error)) from error
+
+
+def stored_list(
+    ctx: Context,
+    info: ResourceInfo,
+    items: Sequence[Stored],
+    version: int,
+    token: str = "",
+    remaining: int | None = None,
+) -> web.Response:
+    """A list of stored objects at a version."""
+    form = ctx.form
+    if form.transform or form.media == YAML or form.pretty:
+        documents = [document_of(info, stored) for stored in items]
+        return plain_list(ctx, info, documents, str(version), token, remaining)
+    if form.media == PROTOBUF:
+        parts = [field(1, meta.encode_list_meta(str(version), token, remaining))]
+        parts += [field(2, stored.record.encode(Media.PROTOBUF, None, str(stored.version))) for stored in items]
+        body = wrap_typed(type_meta(info.api_version, info.list_kind), b"".join(parts))
+        return respond(ctx, body, PROTOBUF)
+    encoded = [stored.record.encode(Media.JSON, None, str(stored.version)) for stored in items]
+    if info.items_typed:
+        encoded = [typed_json(info, item) for item in encoded]
+    head = {
+        "kind": info.list_kind,
+        "apiVersion": info.api_version,
+        "metadata": list_metadata(str(version), token, remaining),
+    }
+    body = b"".join((_encode(head)[:-1], b',"items":[', b",".join(encoded), b"]}\n"))
+    return respond(ctx, body, JSON)
+
+
+def list_metadata(version: str, token: str = "", remaining: int | None = None) -> Object:
+    metadata: Object = {}
+    if version:
+        metadata["resourceVersion"] = version
+    if token:
+        metadata["continue"] = token
+    if remaining is not None:
+        metadata["remainingItemCount"] = remaining
+    return metadata
+
+
+def plain_list(
+    ctx: Context,
+    info: ResourceInfo,
+    documents: Sequence[Object],
+    version: str = "",
+    token: str = "",
+    remaining: int | None = None,
+) -> web.Response:
+    """A list given as JSON data; items have kind and apiVersion."""
+    form = ctx.form
+    metadata = list_metadata(version, token, remaining)
+    if form.transform == "Table":
+        include = table.include_object(ctx.query.get("includeObject", ""))
+        made = table.table(info, documents, include, metadata, form.transform_version)
+        return respond(ctx, text(made, form), form.media)
+    if form.transform:
+        items = [table.partial(document) for document in documents]
+        made = {
+            "kind": "PartialObjectMetadataList",
+            "apiVersion": f"meta.k8s.io/{form.transform_version}",
+            "metadata": metadata,
+            "items": items,
+        }
+        if form.media == PROTOBUF:
+            message = meta.encode_kind("PartialObjectMetadataList", made)
+            return respond(ctx, wrap(made["apiVersion"], made["kind"], message), PROTOBUF)
+        return respond(ctx, text(made, form), form.media)
+    if not info.items_typed:
+        documents = [{k: v for k, v in d.items() if k not in ("kind", "apiVersion")} for d in documents]
+    made = {
+        "kind": info.list_kind,
+        "apiVersion": info.api_version,
+        "metadata": metadata,
+        "items": list(documents),
+    }
+    if form.media == PROTOBUF:
+        if info.codec is None:
+            raise not_acceptable((JSON, YAML))
+        return respond(ctx, wrap(info.api_version, info.list_kind, info.codec.encode(info.list_kind, made)), PROTOBUF)
+    return respond(ctx, text(made, form), form.media)

@@ -1,0 +1,221 @@
+"""Versioned in-memory stores: what is served, what has changed, and who is told.
+
+``Stores`` holds every store of a process under one version counter. Whoever computes or accepts objects calls
+``publish`` with changes; each gets a version, enters the table and the history, and is offered to the watchers
+that it concerns. Everything here is synchronous and belongs to the event loop's thread: a batch that is
+published in one call is seen by all watchers at once, and a snapshot is exact for its version.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+from apis.record import Change, Record
+from apiserver.errors import expired
+from apiserver.history import Entry, History
+from apiserver.selection import Selection
+from apiserver.versions import Versions
+from apiserver.watcher import Watcher
+
+Key = tuple[str, str]
+
+
+class Stored(NamedTuple):
+    """A record and the version at which it became current."""
+
+    record: Record
+    version: int
+
+
+class _Store:
+    """One resource's table and its watchers: those of a node under its name, the others apart."""
+
+    __slots__ = ("by_node", "table", "unscoped")
+
+    def __init__(self) -> None:
+        self.table: dict[Key, Stored] = {}
+        self.unscoped: set[Watcher] = set()
+        self.by_node: dict[str, set[Watcher]] = {}
+
+    def watchers(self) -> Iterator[Watcher]:
+        yield from self.unscoped
+        for watchers in self.by_node.values():
+            yield from watchers
+
+
+class Stores:
+    """All stores of a process. ``history_entries`` and ``history_bytes`` bound the ring of changes."""
+
+    def __init__(
+        self,
+        versions: Versions | None = None,
+        history_entries: int = 8192,
+        history_bytes: int = 64 * 1024 * 1024,
+    ) -> None:
+        self.versions = versions or Versions()
+        self.history = History(self.versions.current, history_entries, history_bytes)
+        self._stores: dict[str, _Store] = {}
+
+    # --- the writers' side ---
+
+    def add(self, name: str) -> None:
+        """Makes a store; one that exists stays as it is."""
+        self._stores.setdefault(name, _Store())
+
+    def drop(self, name: str) -> None:
+        """Removes a store with its objects and ends its watches (a custom resource that is gone)."""
+        store = self._stores.pop(name, None)
+        if store is not None:
+            for watcher in list(store.watchers()):
+                self.unwatch(watcher)
+                watcher.close("the resource is no longer served")
+
+    def publish(self, changes: Iterable[Change]) -> int:
+        """Applies changes in order, each under a version of its own; returns the last version.
+
+        What the table holds counts as the old state, whatever the change says: a change of a key that is not
+        there becomes an addition, and the removal of one that is not there is nothing.
+        """
+        for change in changes:
+            store = self._stores.get(change.resource)
+            if store is None:
+                store = self._stores[change.resource] = _Store()
+            key = change.key
+            previous = store.table.get(key)
+            if previous is None and change.new is None:
+                continue
+            version = self.versions.next()
+            old = previous.record if previous is not None else None
+            old_version = previous.version if previous is not None else 0
+            delta = change.delta if previous is not None and change.new is not None else None
+            if change.new is None:
+                del store.table[key]
+            else:
+                store.table[key] = Stored(change.new, version)
+            entry = Entry(self.history, version, change.resource, key, old, old_version, change.new, delta)
+            self.history.append(entry)
+            for watcher in store.unscoped:
+                watcher.offer(entry)
+            if store.by_node:
+                self._offer_to_nodes(store, entry)
+        return self.versions.current
+
+    @staticmethod
+    def _offer_to_nodes(store: _Store, entry: Entry) -> None:
+        before = entry.old.span if entry.old is not None else None
+        after = entry.new.span if entry.new is not None else None
+        span = (before or frozenset()) | (after or frozenset()) if before != after else before or frozenset()
+        for node in store.by_node.keys() & span:
+            for watcher in store.by_node[node]:
+                watcher.offer(entry)
+
+    def mark(self, node: str, namespace: str, name: str, uid: str) -> None:
+        """Tells the node's multiplexed watches that all that follows from this Pod has been published."""
+        seen: set[Watcher] = set()
+        for store in self._stores.values():
+            for watcher in store.by_node.get(node, ()):
+                if watcher.markers and watcher not in seen:
+                    seen.add(watcher)
+                    watcher.offer_marker(namespace, name, uid)
+
+    def bookmark(self) -> None:
+        """Offers the current version to the watches that asked for bookmarks; called about once a minute."""
+        for watcher in self.all_watchers():
+            if watcher.bookmarks:
+                watcher.offer_bookmark(self.versions.current)
+
+    # --- the readers' side ---
+
+    @property
+    def version(self) -> int:
+        return self.versions.current
+
+    def names(self) -> list[str]:
+        return list(self._stores)
+
+    def get(self, name: str, key: Key) -> Stored | None:
+        store = self._stores.get(name)
+        return store.table.get(key) if store is not None else None
+
+    def items(self, name: str, selection: Selection | None = None) -> list[tuple[Key, Stored]]:
+        """The present objects, in no particular order."""
+        store = self._stores.get(name)
+        if store is None:
+            return []
+        if selection is None or selection.everything:
+            return list(store.table.items())
+        wants = selection.wants
+        if selection.name and selection.namespace is not None:
+            stored = store.table.get((selection.namespace, selection.name))
+            return [((selection.namespace, selection.name), stored)] if stored and wants(stored.record) else []
+        return [item for item in store.table.items() if wants(item[1].record)]
+
+    def count(self, name: str) -> int:
+        store = self._stores.get(name)
+        return len(store.table) if store is not None else 0
+
+    def items_at(self, name: str, version: int, selection: Selection) -> list[tuple[Key, Stored]]:
+        """The objects as they were at ``version``. Raises Expired when the history is too short."""
+        if version != self.version:
+            self.check_known(version)
+        state: dict[Key, Stored] = dict(self.items(name))
+        for entry in self.history.backwards(version):
+            if entry.resource != name:
+                continue
+            if entry.old is None:
+                state.pop(entry.key, None)
+            else:
+                state[entry.key] = Stored(entry.old, entry.old_version)
+        return [item for item in state.items() if selection.wants(item[1].record)]
+
+    def check_known(self, version: int) -> None:
+        """Raises Expired (410) unless everything after ``version`` is still in the history."""
+        if self.versions.owns(version) and version >= self.history.floor:
+            return
+        raise expired(f"too old resource version: {version} ({self.history.floor})")
+
+    def watch(
+        self, names: Iterable[str], selection: Selection, since: int | None, watcher: Watcher
+    ) -> list[tuple[str, Stored]]:
+        """Registers ``watcher`` and returns the initial state as (store, object), store by store.
+
+        ``since`` None: the full state, and live changes after it. Otherwise no initial state, and every
+        change after that version; raises Expired when it is not known.
+        """
+        names = list(names)
+        if since is not None:
+            self.check_known(since)
+        snapshot: list[tuple[str, Stored]] = []
+        for name in names:
+            store = self._stores.setdefault(name, _Store())
+            if since is None:
+                snapshot += [(name, stored) for _, stored in self.items(name, selection)]
+            if selection.node:
+                store.by_node.setdefault(selection.node, set()).add(watcher)
+            else:
+                store.unscoped.add(watcher)
+        if since is not None:
+            wanted = set(names)
+            for entry in self.history.since(since):
+                if entry.resource in wanted:
+                    watcher.offer(entry)
+        return snapshot
+
+    def unwatch(self, watcher: Watcher) -> None:
+        for store in self._stores.values():
+            store.unscoped.discard(watcher)
+            node = watcher.selection.node
+            watchers = store.by_node.get(node)
+            if watchers is not None:
+                watchers.discard(watcher)
+                if not watchers:
+                    del store.by_node[node]
+
+    def all_watchers(self) -> set[Watcher]:
+        return {watcher for store in self._stores.values() for watcher in store.watchers()}
+
+    def close(self) -> None:
+        """Ends every watch: the process is going down."""
+        for watcher in self.all_watchers():
+            watcher.close("the server is shutting down")

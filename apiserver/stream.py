@@ -1,0 +1,117 @@
+"""The sending half of a watch: from a watcher's queue to a chunked HTTP answer.
+
+One coroutine per watch. It encodes what is due, joins it up to a bound, and writes it in one go; a client that
+does not read makes the write wait, and what comes meanwhile queues up in the watcher until its bound closes it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Iterable
+
+from aiohttp import web
+
+from apiserver.events import EventEncoder
+from apiserver.history import Entry
+from apiserver.request import Context
+from apiserver.stores import Stored, Stores
+from apiserver.watcher import BOOKMARK, Marker, Watcher
+
+_log = logging.getLogger(__name__)
+
+JOIN_BYTES = 256 * 1024
+"""Frames are joined up to about this size before they are written."""
+
+SLICE_SECONDS = 0.005
+"""Encoding yields to the event loop after this long."""
+
+
+class WatchStream:
+    """Sends an initial state and then everything that the watcher has due."""
+
+    def __init__(self, ctx: Context, stores: Stores, watcher: Watcher, encoder: EventEncoder) -> None:
+        self._ctx = ctx
+        self._stores = stores
+        self._watcher = watcher
+        self._encoder = encoder
+        self._response = web.StreamResponse(
+            headers={"Content-Type": encoder.content_type, "Cache-Control": "no-cache, private"}
+        )
+        self._buffer: list[bytes] = []
+        self._size = 0
+        self._until = 0.0
+
+    async def run(
+        self,
+        snapshot: Iterable[tuple[str, Stored]],
+        first: Iterable[bytes],
+        timeout: float,
+    ) -> web.StreamResponse:
+        """Runs until the client leaves, the time is over, or the watcher is closed.
+
+        ``first`` are ready frames to be sent after the snapshot: the bookmark, and markers.
+        """
+        response = self._response
+        response.enable_chunked_encoding()
+        try:
+            await response.prepare(self._ctx.http)
+            async with asyncio.timeout(timeout):
+                await self._send_initial(snapshot, first)
+                await self._send_changes()
+        except TimeoutError:
+            pass
+        except ConnectionError:
+            return response  # the client has left
+        finally:
+            self._stores.unwatch(self._watcher)
+        if self._watcher.closed:
+            _log.info("watch %s ended: %s", self._ctx.info.path, self._watcher.closed)
+        try:
+            await response.write_eof()
+        except ConnectionError:
+            pass
+        return response
+
+    async def _send_initial(self, snapshot: Iterable[tuple[str, Stored]], first: Iterable[bytes]) -> None:
+        self._until = time.monotonic() + SLICE_SECONDS
+        for name, stored in snapshot:
+            await self._add(self._encoder.initial(name, stored))
+        for frame in first:
+            await self._add(frame)
+        await self._flush()
+
+    async def _send_changes(self) -> None:
+        watcher = self._watcher
+        while not watcher.closed:
+            await watcher.wait()
+            self._until = time.monotonic() + SLICE_SECONDS
+            while (due := watcher.take()) is not None:
+                event, what = due
+                if isinstance(what, Entry):
+                    frame = self._encoder.change(event, what)
+                elif isinstance(what, Marker):
+                    frame = self._encoder.marker(what)
+                else:
+                    assert event == BOOKMARK
+                    frame = self._encoder.bookmark(what, False)
+                if frame:
+                    await self._add(frame)
+            await self._flush()
+
+    async def _add(self, frame: bytes) -> None:
+        self._buffer.append(frame)
+        self._size += len(frame)
+        if self._size >= JOIN_BYTES:
+            await self._flush()
+        if time.monotonic() >= self._until:
+            await asyncio.sleep(0)
+            self._until = time.monotonic() + SLICE_SECONDS
+
+    async def _flush(self) -> None:
+        if self._buffer:
+            data = self._buffer[0] if len(self._buffer) == 1 else b"".join(self._buffer)
+            self._buffer.clear()
+            self._size = 0
+            await self._response.write(data)
