@@ -87,6 +87,9 @@ class PolicyController:
                 self._change(event)
             except UnknownGroup as error:
                 logger.log(log.V(2), "A record of the journal is left out: %s", error)
+        self.disk.settle(lambda kind, name: self.cache.objects(kind).get(name))
+        if self.disk.has_unflushed:
+            self._flush.set()
         await self.reconciler.stage()
         if events:
             logger.info(

@@ -19,11 +19,11 @@ import hashlib
 import os
 import re
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from agent.policies import wire
-from agent.policies.objects import GroupPatch, Kind, Object, Policy
+from agent.policies.objects import Kind, Object, Policy
 from agent.policies.stream import Deleted, Item, Patched, Put, decode
 from apis import envelope
 from runtime import log
@@ -52,6 +52,7 @@ class PolicyDisk:
         self._number = 0
         self._dirty: dict[tuple[Kind, str], Object | None] = {}
         self._files: dict[tuple[Kind, str], str] = {}
+        self._replayed: set[tuple[Kind, str]] = set()
         self._broken = False
         self._synced_mark = directory / "synced"
 
@@ -73,8 +74,7 @@ class PolicyDisk:
             payload = _payload(event)
             assert isinstance(event, Put | Patched | Deleted)
             buffer += len(payload).to_bytes(4, "big") + zlib.crc32(payload).to_bytes(4, "big") + payload
-            name = event.value.name if isinstance(event, Put) else _name(event)
-            self._dirty[event.kind, name] = value
+            self._dirty[event.kind, _name(event)] = value
         if not buffer:
             return
         try:
@@ -128,7 +128,7 @@ class PolicyDisk:
 
     def _journals(self) -> dict[int, Path]:
         found = {}
-        with contextlib.suppress(FileNotFoundError):
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
             for path in self._directory.iterdir():
                 match = _JOURNAL.fullmatch(path.name)
                 if match:
@@ -180,6 +180,12 @@ class PolicyDisk:
             yield from self._load_journal(path)
         self._number = max([self._number, *self._journals()])
 
+    def settle(self, value_of: Callable[[Kind, str], Object | None]) -> None:
+        """After ``load`` has been applied: what came from a journal has to get into the files."""
+        for kind, name in self._replayed:
+            self._dirty[kind, name] = value_of(kind, name)
+        self._replayed.clear()
+
     def _load_file(self, kind: Kind, path: Path) -> Put | None:
         try:
             body = envelope.unwrap(path.read_bytes())
@@ -207,7 +213,9 @@ class PolicyDisk:
                 break
             at += 8 + length
             try:
-                yield _event(payload)
+                event = _event(payload)
+                self._replayed.add((event.kind, _name(event)))
+                yield event
             except (wire.WireError, envelope.EnvelopeError, ValueError) as error:
                 logger.warning("A record of %s is left out, it cannot be read: %s", path, error)
         if at < len(data):
@@ -236,12 +244,10 @@ def _event(payload: bytes) -> Put | Patched | Deleted:
     raise ValueError(f"it has the unknown operation {operation!r}")
 
 
-def _name(event: Item) -> str:
-    if isinstance(event, Patched):
-        patch: GroupPatch = event.patch
-        return patch.name
-    assert isinstance(event, Deleted)
-    return event.name
+def _name(event: Put | Patched | Deleted) -> str:
+    if isinstance(event, Put):
+        return event.value.name
+    return event.patch.name if isinstance(event, Patched) else event.name
 
 
 def _file_name(value: Object) -> str:

@@ -85,9 +85,9 @@ class PolicyReadiness:
     async def wait(self, pod_uid: str, timeout: float) -> Readiness:
         """Wait until the pod's policies are realized, at most ``timeout`` seconds. Does not raise.
 
-        Call it once the pod's interface is in the interface store. Without a uid (a runtime that tells none) the wait is
-        for what has been received so far. A controller that has been away for longer than ``timeout`` is not
-        waited for.
+        Call it once the pod's interface is in the interface store. Without a uid (a runtime that tells none)
+        the wait is for what has been received so far. A controller that has been away for longer than
+        ``timeout`` is not waited for.
         """
         deadline = time.monotonic() + timeout
         floor = self._received

@@ -255,7 +255,7 @@ def subtract(cidr: IPNetwork, excepts: tuple[IPNetwork, ...]) -> tuple[IPNetwork
             elif part.prefixlen < hole.prefixlen:
                 rest.extend(part.address_exclude(hole))  # type: ignore[arg-type]
         left = rest
-    return tuple(ipaddress.collapse_addresses(left))
+    return tuple(ipaddress.collapse_addresses(left))  # type: ignore[type-var]
 
 
 def member_addresses(members: Iterable[Member], families: Families) -> Addresses:
