@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from agent.openflow.codec import match as m
 from agent.openflow.codec import text
@@ -13,8 +13,8 @@ from agent.openflow.codec.errors import CodecError
 _KEY = struct.Struct("!BH")
 KEY_LENGTH = _KEY.size
 
-# apply-actions with one conjunction action begins so; see conjunctions().
-_CONJUNCTIVE = apply(CONJUNCTION_HEAD + bytes(6))[:18]
+_ONE_CONJUNCTION = apply(CONJUNCTION_HEAD + bytes(6))[:18]
+_APPLY = _ONE_CONJUNCTION[:2]
 
 
 class Flow:
@@ -87,19 +87,17 @@ class Flow:
         return hash((self.key, self.body))
 
 
-def conjunctions(body: bytes) -> dict[int, bytes] | None:
-    """The conjunction actions of a flow by conjunction id, or None for a flow that does anything else."""
-    if len(body) < 24 or body[:2] != b"\0\4" or body[8:18] != _CONJUNCTIVE[8:18]:
+def conjunctions(body: bytes) -> list[bytes] | None:
+    """The conjunction actions of a flow, or None for a flow that does anything else."""
+    if len(body) == 24 and body[:18] == _ONE_CONJUNCTION:
+        return [body[8:]]
+    if len(body) < 24 or len(body) % 16 != 8 or body[:2] != _APPLY:
         return None
-    found = {}
-    for offset in range(8, len(body), 16):
-        action = body[offset : offset + 16]
-        if action[:10] != CONJUNCTION_HEAD or len(action) != 16:
-            return None
-        found[int.from_bytes(action[12:16], "big")] = action
-    return found
+    found = [body[offset : offset + 16] for offset in range(8, len(body), 16)]
+    return found if all(action[:10] == CONJUNCTION_HEAD for action in found) else None
 
 
-def join_conjunctions(actions: Mapping[int, bytes]) -> bytes:
-    """The body of a flow that is a clause of several conjunctions; ordered, so that equal sets are equal bytes."""
-    return apply(b"".join([actions[number] for number in sorted(actions)]))
+def join_conjunctions(ordered: Sequence[bytes]) -> bytes:
+    """The body of a flow that is a clause of several conjunctions. Give the actions in the order of their bytes,
+    so that equal sets are equal bodies."""
+    return apply(b"".join(ordered))
