@@ -75,7 +75,13 @@ def of_lab(token: str) -> Iterator[ProcessInfo]:
             continue
         pid = int(entry)
         try:
-            command = Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace").strip()
+            command = (
+                Path(f"/proc/{pid}/cmdline")
+                .read_bytes()
+                .replace(b"\0", b" ")
+                .decode(errors="replace")
+                .strip()
+            )
         except OSError:
             continue
         yield ProcessInfo(pid, start_time(pid), command)

@@ -1,0 +1,56 @@
+"""How the lab's commands speak: results on stdout, everything else on stderr."""
+
+from __future__ import annotations
+
+import functools
+import sys
+from collections.abc import Callable
+from typing import ParamSpec, TypeVar
+
+import click
+from rich.console import Console
+
+from client.errors import ApiError, ConnectionFailed
+from lab.errors import LabError
+from lab.handle import Lab
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+out = Console()
+err = Console(stderr=True)
+
+
+def say(text: str) -> None:
+    """A step that was taken."""
+    err.print(f"[dim]·[/dim] {text}", highlight=False)
+
+
+def reporting(function: Callable[P, T]) -> Callable[P, T]:
+    """Turn the errors that a user can do something about into a sentence and exit status 1."""
+
+    @functools.wraps(function)
+    def wrapped(*args: P.args, **kwargs: P.kwargs) -> T:
+        try:
+            return function(*args, **kwargs)
+        except (LabError, ApiError, ConnectionFailed) as error:
+            err.print("[red]antrea-lab:[/red]", str(error), highlight=False, markup=True, soft_wrap=True)
+            sys.exit(1)
+        except KeyboardInterrupt:
+            err.print("interrupted")
+            sys.exit(130)
+
+    return wrapped
+
+
+def name_option(function: Callable[P, T]) -> Callable[P, T]:
+    return click.option(
+        "--name", default="lab", envvar="ANTREA_LAB", show_default=True, help="Which lab (also ANTREA_LAB)."
+    )(function)
+
+
+def existing(name: str) -> Lab:
+    """The lab of this name. Raises LabError if there is none."""
+    lab = Lab(name)
+    lab.directory.facts()
+    return lab
