@@ -1,0 +1,230 @@
+"""The versions of policies and groups that the controller's stores hold, and the patches between them.
+
+They are `apis.record.Record`s and `Delta`s whose bodies are bytes of apis.controlplane.wire joined together.
+
+A group's record does not hold its members. A cluster has groups of 100,000 pods, of which every pod event
+makes a new version; the record of the newest version therefore reads its members from its *source*, the
+living group, and an older one knows its successor and the difference to it: its members are the successor's
+with the difference undone. A version costs what changed, however large the group, and old versions cost
+time only when a watch resumes from them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import ClassVar, NamedTuple, Protocol
+
+from apis.controlplane.json import to_json
+from apis.controlplane.wire import REMOVED_TAG, metadata_field
+from apis.record import Media
+
+_NO_LABELS: Mapping[str, str] = {}
+
+
+class Member(NamedTuple):
+    """An encoded member (from wire.member_field) and the node it is on ("" where the group has no views)."""
+
+    node: str
+    encoded: bytes
+
+
+class MemberSource(Protocol):
+    """Who knows the members of a group's newest published version."""
+
+    def published(self, view: str | None) -> list[bytes]:
+        """The encoded members, or only those of one node."""
+
+
+class FixedMembers:
+    """A source for a group that no longer changes: the last version of a removed one."""
+
+    __slots__ = ("_members",)
+
+    def __init__(self, members: Iterable[Member]) -> None:
+        self._members = tuple(members)
+
+    def published(self, view: str | None) -> list[bytes]:
+        return [member.encoded for member in self._members if view is None or member.node == view]
+
+
+class GroupDelta:
+    """What distinguishes two versions of a group. ``replaced`` members were superseded by an added one of the
+    same identity (only their ports differ): a patch adds the new one, which replaces the old at the reader.
+
+    ``leaving`` are nodes that lose the group by a change that follows at once; they are told only that.
+    """
+
+    __slots__ = ("added", "leaving", "name", "removed", "replaced", "views")
+
+    def __init__(
+        self,
+        name: str,
+        views: bool,
+        added: tuple[Member, ...] = (),
+        removed: tuple[Member, ...] = (),
+        replaced: tuple[Member, ...] = (),
+        leaving: frozenset[str] = frozenset(),
+    ) -> None:
+        self.name = name
+        self.views = views
+        self.added = added
+        self.removed = removed
+        self.replaced = replaced
+        self.leaving = leaving
+
+    @property
+    def kind(self) -> str:
+        return "AppliedToGroupPatch" if self.views else "AddressGroupPatch"
+
+    def encode(self, media: Media, view: str | None, version: str) -> bytes | None:
+        added, removed = self.added, self.removed
+        if view is not None and self.views:
+            if view in self.leaving:
+                return None
+            added = tuple(member for member in added if member.node == view)
+            removed = tuple(member for member in removed if member.node == view)
+        if not added and not removed:
+            return None
+        name = self.name.encode()
+        parts = [metadata_field(name, name, version)]
+        parts.extend(member.encoded for member in added)
+        # A removed member differs from an added one by its tag only.
+        parts.extend(REMOVED_TAG + member.encoded[1:] for member in removed)
+        message = b"".join(parts)
+        return message if media is Media.PROTOBUF else to_json(self.kind, message)
+
+
+class GroupRecord:
+    """One version of an address group or applied-to group."""
+
+    __slots__ = ("_delta", "_next", "_source", "name", "span")
+    kind: ClassVar[str]
+    has_views: ClassVar[bool]
+
+    def __init__(self, name: str, span: frozenset[str], source: MemberSource) -> None:
+        self.name = name  # also the uid
+        self.span = span
+        self._source: MemberSource | None = source
+        self._next: GroupRecord | None = None
+        self._delta: GroupDelta | None = None
+
+    @property
+    def namespace(self) -> str:
+        return ""
+
+    @property
+    def uid(self) -> str:
+        return self.name
+
+    @property
+    def labels(self) -> Mapping[str, str]:
+        return _NO_LABELS
+
+    def superseded(self, successor: GroupRecord, delta: GroupDelta) -> None:
+        """From now on the source belongs to ``successor``, which differs from this version by ``delta``."""
+        self._next, self._delta, self._source = successor, delta, None
+
+    def settled(self, members: Iterable[Member]) -> None:
+        """The source changes no more (the group is gone): keep the members that it had at last."""
+        self._source = FixedMembers(members)
+
+    def members(self, view: str | None = None) -> list[bytes]:
+        """The encoded members of this version, or only those on one node."""
+        if not self.has_views:
+            view = None
+        deltas: list[GroupDelta] = []
+        newest = self
+        while newest._next is not None:
+            assert newest._delta is not None
+            deltas.append(newest._delta)
+            newest = newest._next
+        assert newest._source is not None
+        found = newest._source.published(view)
+        if not deltas:
+            return found
+        kept = dict.fromkeys(found)
+        for delta in reversed(deltas):
+            for member in delta.added:
+                kept.pop(member.encoded, None)
+            for member in (*delta.removed, *delta.replaced):
+                if view is None or member.node == view:
+                    kept[member.encoded] = None
+        return list(kept)
+
+    def encode(self, media: Media, view: str | None, version: str) -> bytes:
+        name = self.name.encode()
+        message = metadata_field(name, name, version) + b"".join(self.members(view))
+        return message if media is Media.PROTOBUF else to_json(self.kind, message)
+
+    def tombstone(self, media: Media, version: str) -> bytes:
+        name = self.name.encode()
+        message = metadata_field(name, name, version)
+        return message if media is Media.PROTOBUF else to_json(self.kind, message)
+
+
+class AddressGroupRecord(GroupRecord):
+    """Who may be at the other end: every node of the span sees all members."""
+
+    __slots__ = ()
+    kind = "AddressGroup"
+    has_views = False
+
+
+class AppliedToGroupRecord(GroupRecord):
+    """To whom policies apply: each node of the span sees its own members."""
+
+    __slots__ = ()
+    kind = "AppliedToGroup"
+    has_views = True
+
+
+class PolicyRecord:
+    """One version of a policy. ``body`` is the encoded message without its metadata; the sourceRef is its
+    last field and begins at ``source_at``."""
+
+    __slots__ = ("body", "generation", "name", "source_at", "span")
+    has_views: ClassVar[bool] = False
+
+    def __init__(self, name: str, generation: int, span: frozenset[str], body: bytes, source_at: int) -> None:
+        self.name = name  # the uid of the policy that the user wrote
+        self.generation = generation
+        self.span = span
+        self.body = body
+        self.source_at = source_at
+
+    @property
+    def namespace(self) -> str:
+        return ""
+
+    @property
+    def uid(self) -> str:
+        return self.name
+
+    @property
+    def labels(self) -> Mapping[str, str]:
+        return _NO_LABELS
+
+    def _message(self, media: Media, version: str, body: bytes) -> bytes:
+        name = self.name.encode()
+        message = metadata_field(name, name, version, self.generation) + body
+        return message if media is Media.PROTOBUF else to_json("NetworkPolicy", message)
+
+    def encode(self, media: Media, view: str | None, version: str) -> bytes:
+        return self._message(media, version, self.body)
+
+    def tombstone(self, media: Media, version: str) -> bytes:
+        """Metadata and sourceRef: by it a reader knows which of the user's policies has gone."""
+        return self._message(media, version, self.body[self.source_at :])
+
+
+class _SpanOnly:
+    """The delta of a policy whose span changed and nothing else: who stays in the span need not be told."""
+
+    __slots__ = ()
+    kind: ClassVar[str] = "NetworkPolicy"
+
+    def encode(self, media: Media, view: str | None, version: str) -> bytes | None:
+        return None
+
+
+SPAN_ONLY = _SpanOnly()

@@ -1,0 +1,253 @@
+"""Address groups and applied-to groups: who is in them, on which nodes they are, what changed since the last
+flush.
+
+A group holds no members of its own: they are the pods of its selection's label sets. What it holds is the
+difference to its last published version, for as long as there is one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Final
+
+from apis.controlplane.records import (
+    AddressGroupRecord,
+    AppliedToGroupRecord,
+    GroupDelta,
+    GroupRecord,
+    Member,
+)
+from apis.controlplane.wire import member_identity
+from computation.pods import Endpoint
+from computation.selections import Selection
+
+if TYPE_CHECKING:
+    from computation.policies import Policy
+
+PodKey = tuple[str, str]  # namespace, name
+NO_NODES: Final[frozenset[str]] = frozenset()
+
+# Up to so many members, a node's last member is looked for; above, members are counted for each node.
+COUNT_FROM: Final = 64
+
+
+class Group:
+    """What both kinds have in common. ``record`` is the published version, None before the first."""
+
+    __slots__ = ("pending", "record", "selection")
+
+    def __init__(self, selection: Selection) -> None:
+        self.selection = selection
+        # Pods whose membership is not the published one: what is published, and what is now.
+        self.pending: dict[PodKey, tuple[Member | None, Member | None]] | None = None
+        self.record: GroupRecord | None = None
+
+    @property
+    def name(self) -> str:
+        return self.selection.name
+
+    def member(self, endpoint: Endpoint) -> Member | None:
+        """The endpoint as a member of this group, or None where it does not count."""
+        raise NotImplementedError
+
+    def endpoints(self) -> Iterator[Endpoint]:
+        for label_set in self.selection.label_sets:
+            yield from label_set.pods.values()
+
+    def members(self) -> Iterator[Member]:
+        """The members as they are now."""
+        for endpoint in self.endpoints():
+            member = self.member(endpoint)
+            if member is not None:
+                yield member
+
+    def touch(self, key: PodKey, before: Endpoint | None, after: Endpoint | None) -> bool:
+        """Note that a pod changed from ``before`` to ``after`` (None: not selected by this group).
+
+        False where that makes no difference to the group.
+        """
+        if self.record is None:
+            return False  # not published yet: its first version has everything
+        old = None if before is None else self.member(before)
+        new = None if after is None else self.member(after)
+        if old == new:
+            return False
+        if self.pending is None:
+            self.pending = {key: (old, new)}
+        else:
+            first = self.pending.get(key)
+            self.pending[key] = (old if first is None else first[0], new)
+        return True
+
+    def last_members(self) -> list[Member]:
+        """The members of the published version."""
+        kept = {member.encoded: member for member in self.members()}
+        for old, new in (self.pending or {}).values():
+            if new is not None:
+                kept.pop(new.encoded, None)
+            if old is not None:
+                kept[old.encoded] = old
+        return list(kept.values())
+
+    def delta(self, leaving: frozenset[str] = NO_NODES) -> GroupDelta:
+        """The difference between the published version and now."""
+        views = self.record is not None and self.record.has_views
+        added: list[Member] = []
+        removed: list[Member] = []
+        replaced: list[Member] = []
+        for old, new in (self.pending or {}).values():
+            if old == new:
+                continue
+            if new is not None:
+                added.append(new)
+            if old is not None:
+                same = (
+                    new is not None
+                    and (old.node == new.node or not views)
+                    and member_identity(old.encoded) == member_identity(new.encoded)
+                )
+                (replaced if same else removed).append(old)
+        return GroupDelta(self.name, views, tuple(added), tuple(removed), tuple(replaced), leaving)
+
+
+class AddressGroup(Group):
+    """Pods that may be at the other end of a rule. Its span is that of the policies that use it."""
+
+    __slots__ = ("targets",)
+
+    def __init__(self, selection: Selection) -> None:
+        super().__init__(selection)
+        # The applied-to groups of the policies that use this group, each with the number of such uses.
+        self.targets: dict[AppliedToGroup, int] = {}
+
+    @property
+    def unused(self) -> bool:
+        return not self.targets
+
+    def member(self, endpoint: Endpoint) -> Member | None:
+        return None if endpoint.address is None else Member("", endpoint.address)
+
+    def published(self, view: str | None) -> list[bytes]:
+        """The encoded members of the published version (every node sees all of them)."""
+        found = [
+            endpoint.address
+            for label_set in self.selection.label_sets
+            for endpoint in label_set.pods.values()
+            if endpoint.address is not None
+        ]
+        return found if not self.pending else _undone(found, self.pending.values(), None)
+
+    def span(self) -> frozenset[str]:
+        """The union of the spans of the policies that use the group."""
+        if len(self.targets) == 1:
+            (target,) = self.targets
+            return target.span
+        return frozenset().union(*[target.span for target in self.targets])
+
+    def new_record(self, span: frozenset[str]) -> AddressGroupRecord:
+        return AddressGroupRecord(self.name, span, self)
+
+    def use(self, target: AppliedToGroup) -> None:
+        self.targets[target] = self.targets.get(target, 0) + 1
+
+    def release(self, target: AppliedToGroup) -> None:
+        left = self.targets[target] - 1
+        if left:
+            self.targets[target] = left
+        else:
+            del self.targets[target]
+
+
+class AppliedToGroup(Group):
+    """Pods to which policies apply. Its span is the nodes of its members; each node sees its own."""
+
+    __slots__ = ("_by_node", "_counts", "policies", "span")
+
+    def __init__(self, selection: Selection) -> None:
+        super().__init__(selection)
+        self.policies: dict[Policy, None] = {}
+        self.span: frozenset[str] = NO_NODES  # as of the last flush
+        self._counts: dict[str, int] | None = None
+        self._by_node: dict[str, list[bytes]] | None = None  # of the published version
+
+    @property
+    def unused(self) -> bool:
+        return not self.policies
+
+    def member(self, endpoint: Endpoint) -> Member | None:
+        return None if endpoint.target is None else Member(endpoint.node, endpoint.target)
+
+    def published(self, view: str | None) -> list[bytes]:
+        """The encoded members of the published version, all or those of one node."""
+        if view is None:
+            found = [
+                endpoint.target
+                for label_set in self.selection.label_sets
+                for endpoint in label_set.pods.values()
+                if endpoint.target is not None
+            ]
+            return found if not self.pending else _undone(found, self.pending.values(), None)
+        if self._by_node is None:
+            self._by_node = {}
+            for member in self.members():
+                self._by_node.setdefault(member.node, []).append(member.encoded)
+        found = self._by_node.get(view, [])
+        return found if not self.pending else _undone(found, self.pending.values(), view)
+
+    def touch(self, key: PodKey, before: Endpoint | None, after: Endpoint | None) -> bool:
+        self._by_node = None
+        return super().touch(key, before, after)
+
+    def new_span(self) -> frozenset[str]:
+        """The nodes of the members as they are now; the present object where nothing changed."""
+        if self.record is None:
+            return frozenset([member.node for member in self.members()])
+        changes = [change for change in (self.pending or {}).values() if change[0] != change[1]]
+        gone = {old.node for old, _ in changes if old is not None}
+        come = {new.node for _, new in changes if new is not None}
+        if self._counts is not None:
+            self._count(changes)
+        if gone - come:
+            left = self._nodes_left(gone)
+            gone -= left
+        gone -= come
+        if gone or not come <= self.span:
+            return frozenset((self.span - gone) | come)
+        return self.span
+
+    def _count(self, changes: Iterable[tuple[Member | None, Member | None]]) -> None:
+        counts = self._counts
+        assert counts is not None
+        for old, new in changes:
+            if old is not None:
+                counts[old.node] -= 1
+                if not counts[old.node]:
+                    del counts[old.node]
+            if new is not None:
+                counts[new.node] = counts.get(new.node, 0) + 1
+
+    def _nodes_left(self, nodes: set[str]) -> set[str]:
+        """Those of ``nodes`` that still have a member."""
+        if self._counts is None:
+            if sum(len(label_set.pods) for label_set in self.selection.label_sets) <= COUNT_FROM:
+                return {member.node for member in self.members() if member.node in nodes}
+            self._counts = {}
+            for member in self.members():
+                self._counts[member.node] = self._counts.get(member.node, 0) + 1
+        return {node for node in nodes if node in self._counts}
+
+    def new_record(self, span: frozenset[str]) -> AppliedToGroupRecord:
+        return AppliedToGroupRecord(self.name, span, self)
+
+
+def _undone(
+    found: list[bytes], changes: Iterable[tuple[Member | None, Member | None]], view: str | None
+) -> list[bytes]:
+    """``found``, which is as of now, with the changes since the published version undone."""
+    kept = dict.fromkeys(found)
+    for old, new in changes:
+        if new is not None:
+            kept.pop(new.encoded, None)
+        if old is not None and (view is None or old.node == view):
+            kept[old.encoded] = None
+    return list(kept)
