@@ -11,11 +11,12 @@ import yaml
 from aiohttp import web
 
 from apis.envelope import EnvelopeError, unwrap
+from apis.meta import builtin
 from apis.meta import v1 as meta
 from apiserver import errors
 from apiserver.negotiation import JSON, PROTOBUF, YAML
 from apiserver.request import Context
-from apiserver.resources import Object, ResourceInfo
+from apiserver.resources import Codec, Object, ResourceInfo
 
 MAX_BODY = 3 * 1024 * 1024
 BODY_SECONDS = 60.0
@@ -87,15 +88,19 @@ def _key(key: Any) -> str:
 async def read_object(ctx: Context, info: ResourceInfo, kind: str, group: str, version: str) -> Object:
     """The object in the body, with kind and apiVersion as expected. Raises 400, 413 or 415."""
     media = media_type(ctx.http)
-    accepted = [JSON, YAML] + ([PROTOBUF] if info.codec is not None else [])
+    api_version = f"{group}/{version}" if group else version
+    codec: Codec | None = info.codec
+    if codec is None and builtin.knows(api_version, kind):
+        codec = builtin.BuiltinCodec(api_version)
+    accepted = [JSON, YAML] + ([PROTOBUF] if codec is not None else [])
     if media not in accepted:
         raise errors.unsupported_media_type(accepted)
     raw = await read_bytes(ctx.http)
     if media == PROTOBUF:
-        assert info.codec is not None
+        assert codec is not None
         try:
             enveloped = unwrap(raw)
-            document = info.codec.decode(enveloped.kind or kind, enveloped.raw)
+            document = codec.decode(enveloped.kind or kind, enveloped.raw)
         except (EnvelopeError, ValueError) as error:
             raise errors.bad_request(
                 f"the object provided is unrecognized (must be of type {kind}): {error} ({raw[:40].hex()})"
