@@ -38,7 +38,9 @@ async def read_bytes(request: web.BaseRequest, limit: int = MAX_BODY) -> bytes:
                     raise errors.too_large(limit)
                 chunks.append(chunk)
     except TimeoutError:
-        raise errors.StatusError(408, "Timeout", f"the body did not arrive within {BODY_SECONDS:.0f} s") from None
+        raise errors.StatusError(
+            408, "Timeout", f"the body did not arrive within {BODY_SECONDS:.0f} s"
+        ) from None
     except (web.RequestPayloadError, zlib.error) as error:
         raise errors.bad_request(f"the request body could not be read: {error}") from error
     return b"".join(chunks)
@@ -116,14 +118,18 @@ def check_kind(document: Any, kind: str, group: str, version: str) -> Object:
     api_version = f"{group}/{version}" if group else version
     if not isinstance(document, dict):
         what = "null" if document is None else type(document).__name__
-        raise errors.bad_request(f"the object provided is unrecognized (must be of type {kind}): it is {what}")
+        raise errors.bad_request(
+            f"the object provided is unrecognized (must be of type {kind}): it is {what}"
+        )
     given_kind, given_version = document.get("kind") or kind, document.get("apiVersion") or api_version
     if given_version != api_version:
         raise errors.bad_request(
             f"the API version in the data ({given_version}) does not match the expected API version ({api_version})"
         )
     if given_kind != kind:
-        raise errors.bad_request(f"{given_kind} in version {version!r} cannot be handled as a {kind}: unknown conversion")
+        raise errors.bad_request(
+            f"{given_kind} in version {version!r} cannot be handled as a {kind}: unknown conversion"
+        )
     metadata = document.get("metadata")
     if metadata is None:
         metadata = {}
@@ -150,7 +156,9 @@ async def read_delete_options(ctx: Context) -> Object:
         elif media in (JSON, YAML):
             decoded = parse_text(raw, media, "DeleteOptions")
             if decoded is not None and not isinstance(decoded, dict):
-                raise errors.bad_request("the object provided is unrecognized (must be of type DeleteOptions)")
+                raise errors.bad_request(
+                    "the object provided is unrecognized (must be of type DeleteOptions)"
+                )
             options = decoded or {}
         else:
             raise errors.unsupported_media_type((JSON, YAML, PROTOBUF))

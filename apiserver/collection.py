@@ -28,7 +28,13 @@ Mutation = Callable[[Object], Object]
 _SUFFIX = "bcdfghjklmnpqrstvwxz2456789"
 _MUTATION_TRIES = 5
 # What only the server sets: an update that says otherwise is not refused but overruled.
-_SERVER_METADATA = ("uid", "creationTimestamp", "generation", "deletionTimestamp", "deletionGracePeriodSeconds")
+_SERVER_METADATA = (
+    "uid",
+    "creationTimestamp",
+    "generation",
+    "deletionTimestamp",
+    "deletionGracePeriodSeconds",
+)
 
 
 def now_text() -> str:

@@ -107,7 +107,9 @@ class Discovery:
         versions = [
             {
                 "version": version,
-                "resources": [_aggregated_resource(info) for info in self._registry.resources(group, version)],
+                "resources": [
+                    _aggregated_resource(info) for info in self._registry.resources(group, version)
+                ],
                 "freshness": "Current",
             }
             for version in self._registry.versions(group)

@@ -110,7 +110,10 @@ class DocumentEndpoint(StoreEndpoint):
         info = self.info
         if not ctx.query.get("fieldManager"):
             raise errors.invalid(
-                "PatchOptions", "meta.k8s.io", "", [errors.required("fieldManager", "is required for apply patch")]
+                "PatchOptions",
+                "meta.k8s.io",
+                "",
+                [errors.required("fieldManager", "is required for apply patch")],
             )
         document = check_kind(parse_text(raw, YAML, info.kind), info.kind, info.group, info.version)
         if document["metadata"].get("managedFields"):
@@ -184,7 +187,9 @@ class DocumentEndpoint(StoreEndpoint):
         )
         if ctx.info.verb == "get":
             return await self.get(ctx)
-        return await (self._update(ctx, "status") if ctx.info.verb == "update" else self._patch(ctx, "status"))
+        return await (
+            self._update(ctx, "status") if ctx.info.verb == "update" else self._patch(ctx, "status")
+        )
 
     def _answer(self, ctx: Context, stored: Stored, code: int = 200) -> web.Response:
         return render.stored_object(ctx, self.info, stored, code)

@@ -85,9 +85,14 @@ class Endpoint:
             raise errors.method_not_allowed()
         body: Object | None = None
         if ctx.http.method in ("POST", "PUT"):
-            body = await read_object(ctx, self.info, sub.kind, sub.group or self.info.group, sub.version or self.info.version)
+            body = await read_object(
+                ctx, self.info, sub.kind, sub.group or self.info.group, sub.version or self.info.version
+            )
         ctx.form = negotiate(
-            ctx.http.headers.get("Accept", ""), served=self.served_media(), table=False, pretty=ctx.form.pretty
+            ctx.http.headers.get("Accept", ""),
+            served=self.served_media(),
+            table=False,
+            pretty=ctx.form.pretty,
         )
         answer = await handler(ctx, ctx.info.namespace, ctx.info.name, body)
         return _finish(ctx, self.info, answer, 201 if ctx.http.method == "POST" else 200)
@@ -164,7 +169,7 @@ class StoreEndpoint(Endpoint):
             selection,
             limit=self._watch_limit,
             bookmarks=options.bookmarks,
-            on_close=_aborter(ctx.http),
+            on_close=aborter(ctx.http),
         )
         snapshot = self.stores.watch([self.info.store], selection, since, watcher)
         first: list[bytes] = []
@@ -180,7 +185,7 @@ class StoreEndpoint(Endpoint):
         return ctx.form.transform != "Table" or options.bookmarks
 
 
-def _aborter(request: web.BaseRequest) -> Callable[[], None]:
+def aborter(request: web.BaseRequest) -> Callable[[], None]:
     """Ends the connection of a client that does not read; one that keeps up gets an orderly end instead."""
 
     def abort() -> None:
@@ -276,5 +281,3 @@ class FunctionEndpoint(Endpoint):
             raise errors.method_not_allowed()
         answer = await self._functions.delete(ctx, ctx.info.namespace, ctx.info.name)
         return _finish(ctx, self.info, answer, 200)
-
-

@@ -71,7 +71,9 @@ def invalid_value(field: str, value: Any, detail: str) -> FieldError:
 
 
 def required(field: str, detail: str = "") -> FieldError:
-    return FieldError("FieldValueRequired", field, f"Required value: {detail}" if detail else "Required value")
+    return FieldError(
+        "FieldValueRequired", field, f"Required value: {detail}" if detail else "Required value"
+    )
 
 
 def forbidden_value(field: str, detail: str) -> FieldError:
@@ -158,7 +160,9 @@ def bad_request(message: str) -> StatusError:
 
 
 def unauthorized() -> StatusError:
-    return StatusError(401, "Unauthorized", "Unauthorized", headers={"WWW-Authenticate": 'Basic realm="kubernetes"'})
+    return StatusError(
+        401, "Unauthorized", "Unauthorized", headers={"WWW-Authenticate": 'Basic realm="kubernetes"'}
+    )
 
 
 def forbidden(resource: str, group: str, name: str, why: str) -> StatusError:

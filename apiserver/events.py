@@ -152,19 +152,27 @@ class TransformEncoder:
         version = self._form.transform_version
         if self._form.transform == "Table":
             metadata = {"resourceVersion": document["metadata"].get("resourceVersion", "")}
-            made: Object = table.table(self._info, [document], self._include, metadata, version, self._with_columns)
+            made: Object = table.table(
+                self._info, [document], self._include, metadata, version, self._with_columns
+            )
             self._with_columns = False
         else:
             made = {**table.partial(document), "apiVersion": f"meta.k8s.io/{version}"}
         if self._protobuf:
-            return watch_frame(event, wrap(made["apiVersion"], made["kind"], meta.encode_kind(made["kind"], made)))
+            return watch_frame(
+                event, wrap(made["apiVersion"], made["kind"], meta.encode_kind(made["kind"], made))
+            )
         return watch_line(event, _encode(made))
 
     def bookmark(self, version: int, annotated: bool) -> bytes:
         metadata: Object = {"resourceVersion": str(version)}
         if annotated:
             metadata["annotations"] = INITIAL_EVENTS_END
-        document: Object = {"kind": self._info.kind, "apiVersion": self._info.api_version, "metadata": metadata}
+        document: Object = {
+            "kind": self._info.kind,
+            "apiVersion": self._info.api_version,
+            "metadata": metadata,
+        }
         return self._event(BOOKMARK, document)
 
     def marker(self, marker: Marker) -> bytes:

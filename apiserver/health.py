@@ -35,7 +35,9 @@ class HealthChecks:
             self._checks["readyz"][name] = check
 
     def paths(self) -> list[str]:
-        return [f"/{e}" for e in _ENDPOINTS] + [f"/{e}/{name}" for e in _ENDPOINTS for name in self._checks[e]]
+        return [f"/{e}" for e in _ENDPOINTS] + [
+            f"/{e}/{name}" for e in _ENDPOINTS for name in self._checks[e]
+        ]
 
     async def serve(self, ctx: Context) -> web.Response | None:
         """The answer, or None when the path is no health path."""

@@ -61,7 +61,12 @@ def _served_type(clause: _Clause, served: Collection[str]) -> str:
 
 
 def negotiate(
-    header: str, *, served: Collection[str] = ALL, watch: bool = False, table: bool = True, pretty: bool = False
+    header: str,
+    *,
+    served: Collection[str] = ALL,
+    watch: bool = False,
+    table: bool = True,
+    pretty: bool = False,
 ) -> Form:
     """The form for an Accept header.
 

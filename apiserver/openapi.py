@@ -1,4 +1,5 @@
 """OpenAPI v2 and v3."""
+
 from __future__ import annotations
 
 from aiohttp import web

@@ -43,7 +43,9 @@ class Position:
     name: str
 
     def token(self) -> str:
-        raw = msgspec.json.encode({"v": "meta.k8s.io/v1", "rv": self.version, "start": [self.namespace, self.name]})
+        raw = msgspec.json.encode(
+            {"v": "meta.k8s.io/v1", "rv": self.version, "start": [self.namespace, self.name]}
+        )
         return base64.urlsafe_b64encode(raw).decode().rstrip("=")
 
 
@@ -156,7 +158,12 @@ def read_options(
         if version is None:
             if match or not info.bookmark_always:
                 detail = f'Invalid value: "{version_text}": strconv.ParseUint: parsing "{version_text}": invalid syntax'
-                raise invalid("ListOptions", "meta.k8s.io", "", [FieldError("FieldValueInvalid", "resourceVersion", detail)])
+                raise invalid(
+                    "ListOptions",
+                    "meta.k8s.io",
+                    "",
+                    [FieldError("FieldValueInvalid", "resourceVersion", detail)],
+                )
             # Not of this server, whatever it is: the client has to list again.
             raise expired(f"The resourceVersion for the provided {'watch' if watch else 'list'} is too old.")
     return ListOptions(
@@ -167,8 +174,18 @@ def read_options(
         match,
         initial,
         bookmarks,
-        float(seconds) if seconds > 0 else random.uniform(MIN_WATCH_SECONDS, 2 * MIN_WATCH_SECONDS),
+        _duration(seconds),
     )
+
+
+def _duration(seconds: int) -> float:
+    """How long a watch lasts; spread, so that the watches of a cluster do not all come back at once."""
+    return float(seconds) if seconds > 0 else random.uniform(MIN_WATCH_SECONDS, 2 * MIN_WATCH_SECONDS)
+
+
+def watch_seconds(query: Mapping[str, str]) -> float:
+    """The duration of a watch that is no list of a resource. Raises BadRequest."""
+    return _duration(_integer(query, "timeoutSeconds"))
 
 
 def _check_combinations(version: str, match: str, token: str, initial: bool | None, watch: bool) -> None:
@@ -222,7 +239,8 @@ def _check_combinations(version: str, match: str, token: str, initial: bool | No
         if match == "Exact" and version == "0":
             errors.append(
                 forbidden_value(
-                    "resourceVersionMatch", 'resourceVersionMatch "exact" is forbidden for resourceVersion "0"'
+                    "resourceVersionMatch",
+                    'resourceVersionMatch "exact" is forbidden for resourceVersion "0"',
                 )
             )
     if errors:

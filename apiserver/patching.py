@@ -35,7 +35,9 @@ def json_patch(document: Any, patch: Any) -> Any:
     if not isinstance(patch, list):
         raise PatchError("json patch must be a list of operations")
     if len(patch) > MAX_OPERATIONS:
-        raise PatchError(f"the allowed maximum operations in a JSON patch is {MAX_OPERATIONS}, got {len(patch)}")
+        raise PatchError(
+            f"the allowed maximum operations in a JSON patch is {MAX_OPERATIONS}, got {len(patch)}"
+        )
     document = copy.deepcopy(document)
     for operation in patch:
         if not isinstance(operation, dict) or not isinstance(operation.get("path"), str):
@@ -58,7 +60,11 @@ def _operate(document: Any, operation: dict[str, Any]) -> Any:
         return _remove(document, path)
     if op == "replace":
         _get(document, path)
-        return _add(_remove(document, path), path, copy.deepcopy(operation["value"])) if path else operation["value"]
+        return (
+            _add(_remove(document, path), path, copy.deepcopy(operation["value"]))
+            if path
+            else operation["value"]
+        )
     if op in ("move", "copy"):
         source = operation.get("from")
         if not isinstance(source, str):
@@ -79,7 +85,9 @@ def _tokens(path: str) -> list[str]:
 
 
 def _missing(path: str) -> PatchError:
-    return PatchError(f'the server rejected our request due to an error in our request: path "{path}" is missing', True)
+    return PatchError(
+        f'the server rejected our request due to an error in our request: path "{path}" is missing', True
+    )
 
 
 def _index(token: str, length: int, path: str) -> int:

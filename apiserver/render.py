@@ -114,7 +114,9 @@ def plain_object(ctx: Context, info: ResourceInfo, document: Object, code: int =
     if form.transform == "Table":
         include = table.include_object(ctx.query.get("includeObject", ""))
         metadata = {"resourceVersion": document.get("metadata", {}).get("resourceVersion", "")}
-        made = table.table(info, [document], include, {k: v for k, v in metadata.items() if v}, form.transform_version)
+        made = table.table(
+            info, [document], include, {k: v for k, v in metadata.items() if v}, form.transform_version
+        )
         return respond(ctx, text(made, form), form.media, code)
     if form.transform:
         document = {**table.partial(document), "apiVersion": f"meta.k8s.io/{form.transform_version}"}
@@ -150,7 +152,9 @@ def stored_list(
         return plain_list(ctx, info, documents, str(version), token, remaining)
     if form.media == PROTOBUF:
         parts = [field(1, meta.encode_list_meta(str(version), token, remaining))]
-        parts += [field(2, stored.record.encode(Media.PROTOBUF, None, str(stored.version))) for stored in items]
+        parts += [
+            field(2, stored.record.encode(Media.PROTOBUF, None, str(stored.version))) for stored in items
+        ]
         body = wrap_typed(type_meta(info.api_version, info.list_kind), b"".join(parts))
         return respond(ctx, body, PROTOBUF)
     encoded = [stored.record.encode(Media.JSON, None, str(stored.version)) for stored in items]
@@ -214,5 +218,7 @@ def plain_list(
     if form.media == PROTOBUF:
         if info.codec is None:
             raise not_acceptable((JSON, YAML))
-        return respond(ctx, wrap(info.api_version, info.list_kind, info.codec.encode(info.list_kind, made)), PROTOBUF)
+        return respond(
+            ctx, wrap(info.api_version, info.list_kind, info.codec.encode(info.list_kind, made)), PROTOBUF
+        )
     return respond(ctx, text(made, form), form.media)

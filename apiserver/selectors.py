@@ -105,7 +105,7 @@ def _requirement(tokens: _Tokens) -> Requirement:
         raise SelectorError(f"unable to parse requirement: found '{key}', expected: identifier")
     if not _KEY.match(key):
         raise SelectorError(
-            f"unable to parse requirement: key: Invalid value: \"{key}\": name part must consist of alphanumeric "
+            f'unable to parse requirement: key: Invalid value: "{key}": name part must consist of alphanumeric '
             "characters, '-', '_' or '.', and must start and end with an alphanumeric character "
             "(e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for validation is "
             "'([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]')"
@@ -123,7 +123,7 @@ def _requirement(tokens: _Tokens) -> Requirement:
         value = tokens.take()
         if not re.fullmatch(r"-?\d+", value):
             raise SelectorError(
-                f'unable to parse requirement: values[0][{key}]: Invalid value: "{value}": for \'Gt\', \'Lt\' '
+                f"unable to parse requirement: values[0][{key}]: Invalid value: \"{value}\": for 'Gt', 'Lt' "
                 "operators, the value must be an integer"
             )
         return Requirement(key, "gt" if operator == ">" else "lt", frozenset({value}))
@@ -145,7 +145,9 @@ def _values(key: str, tokens: _Tokens) -> frozenset[str]:
         else:
             tokens.take()
             if value in _SYMBOLS:
-                raise SelectorError(f"unable to parse requirement: found '{value}', expected: ',', ')' or identifier")
+                raise SelectorError(
+                    f"unable to parse requirement: found '{value}', expected: ',', ')' or identifier"
+                )
             values.add(_checked(key, value))
         closing = tokens.take()
         if closing == ")":

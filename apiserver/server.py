@@ -182,7 +182,9 @@ class ApiServer:
             raise errors.forbidden_path(user.name, info.verb, info.path)
         resource = f"{info.resource}/{info.subresource}" if info.subresource else info.resource
         where = f' in the namespace "{info.namespace}"' if info.namespace else " at the cluster scope"
-        why = f'User "{user.name}" cannot {info.verb} resource "{resource}" in API group "{info.group}"{where}'
+        why = (
+            f'User "{user.name}" cannot {info.verb} resource "{resource}" in API group "{info.group}"{where}'
+        )
         if decision.reason:
             why += f": {decision.reason}"
         raise errors.forbidden(info.resource, info.group, info.name, why)

@@ -56,6 +56,7 @@ class Stores:
         self.versions = versions or Versions()
         self.history = History(self.versions.current, history_entries, history_bytes)
         self._stores: dict[str, _Store] = {}
+        self._marked: dict[str, set[Watcher]] = {}  # the multiplexed watches by node
 
     # --- the writers' side ---
 
@@ -112,12 +113,8 @@ class Stores:
 
     def mark(self, node: str, namespace: str, name: str, uid: str) -> None:
         """Tells the node's multiplexed watches that all that follows from this Pod has been published."""
-        seen: set[Watcher] = set()
-        for store in self._stores.values():
-            for watcher in store.by_node.get(node, ()):
-                if watcher.markers and watcher not in seen:
-                    seen.add(watcher)
-                    watcher.offer_marker(namespace, name, uid)
+        for watcher in self._marked.get(node, ()):
+            watcher.offer_marker(namespace, name, uid)
 
     def bookmark(self) -> None:
         """Offers the current version to the watches that asked for bookmarks; called about once a minute."""
@@ -148,7 +145,9 @@ class Stores:
         wants = selection.wants
         if selection.name and selection.namespace is not None:
             stored = store.table.get((selection.namespace, selection.name))
-            return [((selection.namespace, selection.name), stored)] if stored and wants(stored.record) else []
+            return (
+                [((selection.namespace, selection.name), stored)] if stored and wants(stored.record) else []
+            )
         return [item for item in store.table.items() if wants(item[1].record)]
 
     def count(self, name: str) -> int:
@@ -195,6 +194,8 @@ class Stores:
                 store.by_node.setdefault(selection.node, set()).add(watcher)
             else:
                 store.unscoped.add(watcher)
+        if watcher.markers:
+            self._marked.setdefault(selection.node, set()).add(watcher)
         if since is not None:
             wanted = set(names)
             for entry in self.history.since(since):
@@ -203,6 +204,11 @@ class Stores:
         return snapshot
 
     def unwatch(self, watcher: Watcher) -> None:
+        marked = self._marked.get(watcher.selection.node)
+        if marked is not None:
+            marked.discard(watcher)
+            if not marked:
+                del self._marked[watcher.selection.node]
         for store in self._stores.values():
             store.unscoped.discard(watcher)
             node = watcher.selection.node

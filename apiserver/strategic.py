@@ -87,7 +87,10 @@ def _merge_list(kind: str, present: list[Any], patch: list[Any], key: str, path:
             raise PatchError(f"delete patch type with no merge key defined: {'.'.join(path)}")
         if key not in item:
             raise PatchError(f"map: {item} does not contain declared merge key: {key}")
-        at = next((i for i, known in enumerate(result) if isinstance(known, dict) and known.get(key) == item[key]), None)
+        at = next(
+            (i for i, known in enumerate(result) if isinstance(known, dict) and known.get(key) == item[key]),
+            None,
+        )
         if item.get(_PATCH) == "delete":
             result = [known for known in result if not isinstance(known, dict) or known.get(key) != item[key]]
         elif at is None:
@@ -107,7 +110,9 @@ def _ordered(items: list[Any], order: list[Any], key: str | None) -> list[Any]:
         return item.get(key) if key != SET and isinstance(item, dict) else item
 
     wanted = [identity(item) for item in order]
-    named = sorted((item for item in items if identity(item) in wanted), key=lambda item: wanted.index(identity(item)))
+    named = sorted(
+        (item for item in items if identity(item) in wanted), key=lambda item: wanted.index(identity(item))
+    )
     result: list[Any] = []
     replacement = iter(named)
     # Named items take the places of named items; the others stay where they are in between.

@@ -160,7 +160,9 @@ def _string_map(value: Any, path: str) -> list[FieldError]:
     if not isinstance(value, dict):
         return [invalid_value(path, value, "must be a map of strings")]
     return [
-        invalid_value(f"{path}[{k}]", v, "must be a string") for k, v in value.items() if not isinstance(v, str)
+        invalid_value(f"{path}[{k}]", v, "must be a string")
+        for k, v in value.items()
+        if not isinstance(v, str)
     ]
 
 

@@ -19,7 +19,9 @@ def _created(document: Object) -> Any:
 
 
 DEFAULT_COLUMNS = (
-    Column("Name", lambda document: document["metadata"].get("name", ""), "string", "name", _NAME_DESCRIPTION),
+    Column(
+        "Name", lambda document: document["metadata"].get("name", ""), "string", "name", _NAME_DESCRIPTION
+    ),
     Column("Created At", _created, "date", "", "When the object was created, by the clock of the server."),
 )
 

@@ -27,9 +27,7 @@ def _table() -> tuple[dict[str, str], dict[str, dict[int, Row]]]:
     """(kind → message, message → number → (JSON name, type)), read when first needed."""
     text = resources.files("openapi.kubernetes").joinpath("fields.json").read_text()
     table = json.loads(text)
-    messages = {
-        name: {row[0]: (row[1], row[2]) for row in rows} for name, rows in table["messages"].items()
-    }
+    messages = {name: {row[0]: (row[1], row[2]) for row in rows} for name, rows in table["messages"].items()}
     return table["kinds"], messages
 
 

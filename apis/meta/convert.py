@@ -64,7 +64,9 @@ META_RULES = Rules(
             "FieldsV1.Raw",
         }
     ),
-    always=frozenset({"OwnerReference.kind", "OwnerReference.name", "OwnerReference.uid", "OwnerReference.apiVersion"}),
+    always=frozenset(
+        {"OwnerReference.kind", "OwnerReference.name", "OwnerReference.uid", "OwnerReference.apiVersion"}
+    ),
 )
 
 
@@ -194,7 +196,14 @@ def from_json(message: Message, document: Object, rules: Rules = META_RULES, pat
             _set_field(message, descriptor, value, rules, where)
         except ConvertError:
             raise
-        except (TypeError, ValueError, OverflowError, AttributeError, RecursionError, binascii.Error) as error:
+        except (
+            TypeError,
+            ValueError,
+            OverflowError,
+            AttributeError,
+            RecursionError,
+            binascii.Error,
+        ) as error:
             raise ConvertError(f"{where}: {error}") from error
     return message
 
@@ -212,7 +221,9 @@ def _set_field(message: Message, descriptor: FieldDescriptor, value: Any, rules:
         else:
             target.extend(_scalar(descriptor, item) for item in value or ())
         return
-    if value is None and (rules.has(rules.pointers, descriptor) or descriptor.type == FieldDescriptor.TYPE_BYTES):
+    if value is None and (
+        rules.has(rules.pointers, descriptor) or descriptor.type == FieldDescriptor.TYPE_BYTES
+    ):
         return
     if descriptor.type == FieldDescriptor.TYPE_MESSAGE:
         target.SetInParent()

@@ -188,7 +188,9 @@ class Extractor:
         structs, aliases = self._packages[package]
         if go_type in aliases:
             target = self._type(package, aliases[go_type])
-            if target == "[]string":  # a named slice inside a map is a message of its own: {repeated items = 1}
+            if (
+                target == "[]string"
+            ):  # a named slice inside a map is a message of its own: {repeated items = 1}
                 self.messages["meta.Strings"] = [[1, "", "[]string"]]
                 return "meta.Strings"
             return target
