@@ -178,7 +178,12 @@ class OVSBridge:
 
         def numbered() -> Port | None:
             port = self.port(name)
-            return port if port is not None and (port.ofport != 0 or port.error) else None
+            if port is None or not (port.ofport or port.error):
+                return None
+            # vswitchd makes the device first and gives it the wanted MAC a moment later.
+            row = self.database.find("Interface", name)
+            settled = row is None or not row["mac"] or row["mac"] == row["mac_in_use"] or port.ofport < 0
+            return port if settled else None
 
         port = await self.database.wait_for(f"an OpenFlow port number for {name}", numbered, timeout)
         assert isinstance(port, Port)
@@ -197,7 +202,7 @@ def _port(row: Row, interface: Row) -> Port:
         name=row["name"],
         type=interface["type"],
         ofport=_scalar(interface["ofport"]) or 0,
-        mac=(_scalar(interface["mac_in_use"]) or _scalar(interface["mac"]) or "").lower(),
+        mac=(_scalar(interface["mac"]) or _scalar(interface["mac_in_use"]) or "").lower(),
         external_ids=row["external_ids"],
         options=interface["options"],
         ofport_request=_scalar(interface["ofport_request"]),

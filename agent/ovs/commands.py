@@ -10,6 +10,8 @@ from typing import Any
 
 from ovsdbapp.backend.ovs_idl.command import BaseCommand
 
+_UNSET = object()  # a row that this transaction inserts has no attribute for a column not set yet
+
 
 class _Function(BaseCommand):
     """A command made of a function of (api, txn); what it returns is the result."""
@@ -32,7 +34,7 @@ def _find(api: Any, table: str, name: str) -> Any:
 
 def _set(row: Any, columns: Mapping[str, Any]) -> None:
     for column, value in columns.items():
-        if getattr(row, column) != value:
+        if getattr(row, column, _UNSET) != value:
             setattr(row, column, value)
 
 
@@ -111,14 +113,14 @@ def ensure_port(
             interface.name = name
             port = txn.insert(api.tables["Port"])
             port.name = name
-            port.addvalue("interfaces", interface)
+            port.interfaces = [interface]
             bridge.addvalue("ports", port)
         elif port not in bridge.ports:
             raise LookupError(f"the port {name} belongs to another bridge than {bridge_name}")
         else:
             interface = port.interfaces[0]
         _set(interface, interface_columns)
-        if dict(port.external_ids) != dict(external_ids):
+        if getattr(port, "external_ids", _UNSET) != dict(external_ids):
             port.external_ids = dict(external_ids)
 
     return _command(run)

@@ -71,9 +71,7 @@ class DatabaseError(Exception):
 class _Mirror(connection.OvsdbIdl):
     """The library's copy of the database, which publishes what changed after each batch of messages."""
 
-    def __init__(
-        self, remote: str, helper: Any, publish: Callable[[list[Any], list[Any], bool], None]
-    ) -> None:
+    def __init__(self, remote: str, helper: Any, publish: Callable[[list[Any], list[Any]], None]) -> None:
         super().__init__(remote, helper, leader_only=False)
         self._publish = publish
         self._dirty: dict[tuple[str, uuid.UUID], None] = {}
@@ -87,17 +85,17 @@ class _Mirror(connection.OvsdbIdl):
         changed = bool(super().run())
         if self.state != self.IDL_S_MONITORING:
             return changed
-        session = self._session.get_seqno()
+        session = self._last_seqno  # of the connection whose monitor reply has been read
         full = session != self._synced_session
         if full:  # a new connection: rows may have gone without a word
             self._synced_session = session
             present = {(name, key) for name, table in self.tables.items() for key in table.rows}
             self._dirty.update(dict.fromkeys(present | self._known))
-        if self._dirty or full:
-            self._flush(full)
+        if self._dirty:
+            self._flush()
         return changed
 
-    def _flush(self, full: bool) -> None:
+    def _flush(self) -> None:
         updated, gone = [], []
         for name, key in self._dirty:
             row = self.tables[name].rows.get(key)
@@ -108,7 +106,7 @@ class _Mirror(connection.OvsdbIdl):
                 self._known.add((name, key))
                 updated.append((name, key, _copy(row, name)))
         self._dirty.clear()
-        self._publish(updated, gone, full)
+        self._publish(updated, gone)
 
 
 def _copy(row: Any, table: str) -> Row:
@@ -256,15 +254,15 @@ class Database:
                     return value
                 await changed.wait()
 
-    def _publish(self, updated: list[Any], gone: list[Any], full: bool) -> None:
+    def _publish(self, updated: list[Any], gone: list[Any]) -> None:
         """In the OVSDB thread."""
         assert self._loop is not None
         try:
-            self._loop.call_soon_threadsafe(self._apply, updated, gone, full)
+            self._loop.call_soon_threadsafe(self._apply, updated, gone)
         except RuntimeError:
             pass  # the loop is closed
 
-    def _apply(self, updated: list[Any], gone: list[Any], full: bool) -> None:
+    def _apply(self, updated: list[Any], gone: list[Any]) -> None:
         for table, key, row in updated:
             self._tables[table][key] = row
         for table, key in gone:

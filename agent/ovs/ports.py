@@ -28,7 +28,7 @@ class Port:
     name: str
     type: str  # of the interface: "" for a veth, internal, geneve …
     ofport: int
-    mac: str  # in use, or as asked for while vswitchd has not seen the port
+    mac: str  # as asked for in OVSDB, else the device's own
     external_ids: Mapping[str, str] = field(default_factory=dict)
     options: Mapping[str, str] = field(default_factory=dict)
     ofport_request: int | None = None
