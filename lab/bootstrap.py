@@ -5,21 +5,17 @@ from __future__ import annotations
 import asyncio
 import time
 from pathlib import Path
-from typing import Any
 
-import yaml
-
-from client.errors import ApiError
 from client.resources import SERVICE_ACCOUNTS
 from client.rest import RestClient
 from lab import apply
 from lab.addressing import API_PORT, CONTROL_ADDRESS
-from lab.directory import LabDirectory, LabFacts, write_atomically
+from lab.api import credentials
+from lab.directory import LabDirectory, LabFacts, NodeDirectory
 from lab.errors import LabError
 
 MANIFESTS = Path(__file__).parent / "manifests"
 COMPONENTS = ("antrea-controller", "antrea-agent")
-TOKEN_SECONDS = 10 * 365 * 86400  # nobody renews a lab's tokens
 CRD_TIMEOUT = 15.0
 
 
@@ -104,26 +100,22 @@ async def _wait_established(client: RestClient, name: str) -> None:
 
 def inner_server(facts: LabFacts) -> str:
     """The API as the lab's own processes reach it."""
-    return (
-        f"https://{CONTROL_ADDRESS}:{API_PORT}" if facts.with_nodes else f"https://127.0.0.1:{facts.api_port}"
-    )
+    return f"https://{CONTROL_ADDRESS}:{API_PORT}" if facts.with_nodes else f"https://127.0.0.1:{facts.api_port}"
 
 
-def write_kubeconfigs(directory: LabDirectory, facts: LabFacts) -> bool:
-    """The administrator's two kubeconfigs, from the one that the API writes at its start; False if it has
-    not done so yet."""
-    source = directory.api / "kubeconfig"
-    if not source.exists():
-        return False
-    document = yaml.safe_load(source.read_text())
-    for path, server in (
-        (directory.kubeconfig, f"https://127.0.0.1:{facts.api_port}"),
-        (directory.inner_kubeconfig, inner_server(facts)),
-    ):
-        for cluster in document["clusters"]:
-            cluster["cluster"]["server"] = server
-        write_atomically(path, yaml.safe_dump(document, sort_keys=False))
-    return True
+def write_kubeconfigs(directory: LabDirectory, facts: LabFacts) -> None:
+    """The administrator's: for the user on the host, and for the lab's own processes. Needs no running API."""
+    name = f"antrea-lab-{directory.name}"
+    credentials.write_admin(directory.api, f"https://127.0.0.1:{facts.api_port}", directory.kubeconfig, name)
+    credentials.write_admin(directory.api, inner_server(facts), directory.inner_kubeconfig, name)
+
+
+def write_node_kubeconfig(directory: LabDirectory, facts: LabFacts, node: NodeDirectory) -> Path:
+    """The kubelet's: system:node:NAME in the group system:nodes, as in a cluster."""
+    path = node.kubelet / "kubeconfig"
+    user, groups = f"system:node:{node.name}", ["system:nodes"]
+    credentials.write_user(directory.api, inner_server(facts), path, user, groups)
+    return path
 
 
 def component_kubeconfig(directory: LabDirectory, component: str) -> Path:
@@ -132,26 +124,13 @@ def component_kubeconfig(directory: LabDirectory, component: str) -> Path:
 
 async def write_component_kubeconfigs(client: RestClient, directory: LabDirectory, facts: LabFacts) -> None:
     """A kubeconfig with a token of its own ServiceAccount for each component: RBAC holds for them too."""
-    admin: dict[str, Any] = yaml.safe_load(directory.inner_kubeconfig.read_text())
     for component in COMPONENTS:
-        request = {
-            "apiVersion": "authentication.k8s.io/v1",
-            "kind": "TokenRequest",
-            "spec": {"audiences": [], "expirationSeconds": TOKEN_SECONDS},
-        }
-        path = SERVICE_ACCOUNTS.path(component, "kube-system", "token")
-        try:
-            answer = await client.request("POST", path, body=request)
-        except ApiError as error:
-            raise LabError(f"no token for the ServiceAccount {component}: {error}") from error
-        document = {
-            **admin,
-            "users": [{"name": component, "user": {"token": answer.json()["status"]["token"]}}],
-            "contexts": [
-                {"name": "lab", "context": {"cluster": admin["clusters"][0]["name"], "user": component}}
-            ],
-            "current-context": "lab",
-        }
-        write_atomically(
-            component_kubeconfig(directory, component), yaml.safe_dump(document, sort_keys=False)
+        account = (await client.request("GET", SERVICE_ACCOUNTS.path(component, "kube-system"))).json()
+        credentials.write_service_account(
+            directory.api,
+            inner_server(facts),
+            component_kubeconfig(directory, component),
+            "kube-system",
+            component,
+            account["metadata"]["uid"],
         )

@@ -94,6 +94,7 @@ class RunningLab:
             self.say("control network namespace")
             await topology.make_control(self.directory.control_netns, self.journal)
         self.say("Kubernetes API")
+        bootstrap.write_kubeconfigs(self.directory, self.facts)
         self.supervise(plan.api(self.directory, self.facts, self._listen.fileno()))
         names = [f"node-{index}" for index in range(1, nodes + 1)]
         for name in names:
@@ -127,25 +128,19 @@ class RunningLab:
         return listener
 
     async def _connect(self) -> RestClient:
-        """Wait until the API answers; write the kubeconfigs on the way."""
+        """Wait until the API answers."""
         deadline = time.monotonic() + API_START_TIMEOUT
         child = self.child("api")
+        endpoint = await kubeconfigs.load(str(self.directory.kubeconfig))
+        self._client = RestClient(endpoint, user_agent="antrea-lab")
         while True:
-            if bootstrap.write_kubeconfigs(self.directory, self.facts):
-                if self._client is None:
-                    endpoint = await kubeconfigs.load(str(self.directory.kubeconfig))
-                    self._client = RestClient(endpoint, user_agent="antrea-lab")
-                try:
-                    await self._client.request("GET", "/readyz", timeout=2)
-                    return self._client
-                except (ApiError, ConnectionFailed) as error:
-                    reason = str(error)
-            else:
-                reason = f"it has not written its credentials ({child.state}, last exit: {child.last_exit or 'none'})"
+            try:
+                await self._client.request("GET", "/readyz", timeout=2)
+                return self._client
+            except (ApiError, ConnectionFailed) as error:
+                reason = f"{error}; the process is {child.state}, last exit: {child.last_exit or 'none'}"
             if time.monotonic() > deadline:
-                raise LabError(
-                    f"the lab's Kubernetes API does not answer: {reason}. Its log is {child.spec.log}"
-                )
+                raise LabError(f"the lab's Kubernetes API does not answer: {reason}. Its log is {child.spec.log}")
             await asyncio.sleep(0.05)
 
     @property

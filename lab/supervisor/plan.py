@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 
 from lab.addressing import API_PORT, CONTROL_ADDRESS, NodeAddresses
-from lab.bootstrap import component_kubeconfig
+from lab.bootstrap import component_kubeconfig, write_node_kubeconfig
 from lab.directory import LabDirectory, LabFacts, NodeDirectory, write_atomically
 from lab.nodes import netns, ovs
 from lab.nodes.kubelet.config import KubeletConfig
@@ -115,7 +115,7 @@ def kubelet(
         node=node.name,
         lab=directory.name,
         netns=directory.node_netns(node.name),
-        kubeconfig=str(directory.inner_kubeconfig),
+        kubeconfig=str(write_node_kubeconfig(directory, facts, node)),
         addresses=list(addresses.underlay),
         pod_cidrs=list(addresses.pod_cidrs),
         cni_command=[script("antrea-cni")],
