@@ -130,24 +130,29 @@ class Arena:
     async def disagreements(self, probes: Sequence[tuple[str, int]]) -> list[str]:
         """A sentence for each cell in which packets and oracle still disagree after the time to settle.
 
-        Cells that disagree are probed again, because a change takes some milliseconds to arrive; at the end all
-        cells are probed once more, so that one that agreed too early is caught.
+        Cells that disagree are probed again, because a change takes some milliseconds to arrive; at the end
+        all cells are probed once more, so that one that agreed too early is caught.
         """
         cells = self.cells(probes)
         deadline = asyncio.get_running_loop().time() + SETTLE
-        wrong = cells
+        wrong = await self._disagreeing(cells)
         while True:
-            results = await self._probe(wrong)
-            wrong = [
-                cell
-                for cell, result in zip(wrong, results, strict=True)
-                if result.allowed != self.expected(cell)
-            ]
-            if not wrong or asyncio.get_running_loop().time() > deadline:
+            while wrong and asyncio.get_running_loop().time() < deadline:
+                await asyncio.sleep(0.1)
+                wrong = await self._disagreeing(wrong)
+            if wrong:
                 break
-            await asyncio.sleep(0.1)
+            wrong = await self._disagreeing(cells)
+            if not wrong:
+                return []
         return [
             f"{cell}: the policies say {'allowed' if self.expected(cell) else 'denied'}" for cell in wrong
+        ]
+
+    async def _disagreeing(self, cells: Sequence[Cell]) -> list[Cell]:
+        results = await self._probe(cells)
+        return [
+            cell for cell, result in zip(cells, results, strict=True) if result.allowed != self.expected(cell)
         ]
 
     async def run(self, policies: PolicySet) -> list[str]:
