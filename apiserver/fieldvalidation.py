@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from apis.meta import builtin_schema
 from apiserver import errors
 from apiserver.resources import Object, ResourceInfo
 from apiserver.strategy import Operation
@@ -14,6 +15,8 @@ _TYPE_META = frozenset({"kind", "apiVersion", "metadata"})
 
 def unknown_fields(schema: Mapping[str, Any], value: Any, path: str = "", top: bool = True) -> Iterator[str]:
     """Paths of fields that the schema has no place for; they are removed from ``value``."""
+    if "$ref" in schema:
+        schema = builtin_schema.resolve(str(schema["$ref"]))
     if isinstance(value, list):
         items = schema.get("items")
         if isinstance(items, Mapping):
@@ -43,9 +46,13 @@ def unknown_fields(schema: Mapping[str, Any], value: Any, path: str = "", top: b
 
 def check_unknown_fields(info: ResourceInfo, document: Object, op: Operation) -> None:
     """Removes unknown fields. Raises BadRequest with Strict, warns with Warn."""
-    if info.schema is None:
-        return
-    found = [f'unknown field "{path}"' for path in unknown_fields(info.schema, document)]
+    schema = info.schema
+    if schema is None:
+        message = builtin_schema.message_of(info.api_version, info.kind)
+        if message is None:
+            return
+        schema = builtin_schema.definition(message)
+    found = [f'unknown field "{path}"' for path in unknown_fields(schema, document)]
     if not found:
         return
     if op.field_validation == "Strict":
