@@ -4,7 +4,8 @@ Reads manifests (documents as kubectl shows them: Namespaces, Pods, NetworkPolic
 imports nothing of the project, so that the incremental graph and the data plane can be held to it:
 
 - `Oracle.allowed` says whether a packet from one pod to another passes: the verdict for end-to-end tests.
-- `Oracle.policies`, `.address_groups`, `.applied_to_groups` say what the controller has to serve, and to whom.
+- `Oracle.policies`, `.address_groups`, `.applied_to_groups` say what the controller has to serve, and to
+whom.
 
 Everything is looked at anew for every question. Slow, and meant to be: nothing can be stale.
 """
@@ -207,7 +208,7 @@ class Oracle:
         address = self.address(other, family)
         for peer in peers:
             block = peer.get("ipBlock")
-            if block is None or not in_cidr(address, block["cidr"]):
+            if block is None or block_document(block) is None or not in_cidr(address, block["cidr"]):
                 continue
             if not any(in_cidr(address, each) for each in block.get("except") or []):
                 return True

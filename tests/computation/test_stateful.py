@@ -1,0 +1,192 @@
+"""Random sequences of changes: whatever the order, the graph says what the oracle says.
+
+After every flush the clients of four watches (everybody's, and those of three nodes) hold exactly what the
+oracle computes from scratch. In between it is checked that a node never has a policy without its groups,
+that old versions still encode to what they were, and that an object is told at most once (twice if it grows
+and shrinks).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+
+import computation.groups
+import computation.namespaces
+import computation.selections
+from apis.record import Record
+from computation.graph import Graph
+from tests.computation import strategies
+from tests.computation.harness import Document, Stream, delete, encoded, member, upsert
+from tests.computation.oracle import Oracle
+
+Manifest = dict[str, Any]
+
+
+def referenced_groups(policy: Document) -> set[tuple[str, str]]:
+    found = {("appliedtogroups", name) for name in policy.get("appliedToGroups", ())}
+    for each in policy.get("rules", ()):
+        for side in ("from", "to"):
+            found.update(("addressgroups", name) for name in each[side].get("addressGroups", ()))
+    return found
+
+
+def content(document: Document) -> object:
+    """A document with its members as a set."""
+    rest = {key: value for key, value in document.items() if key != "groupMembers"}
+    return rest, frozenset(map(member, document.get("groupMembers", ())))
+
+
+class Computation(RuleBasedStateMachine):
+    def __init__(self) -> None:
+        super().__init__()
+        self.graph = Graph()
+        self.oracle = Oracle()
+        self.watches = [Stream(None), *map(Stream, strategies.NODES)]
+        self.uids = 0
+        # Versions with what they were when they were told, for one view each.
+        self.versions: list[tuple[Record, str, str | None, object]] = []
+
+    def apply(self, manifest: Manifest) -> None:
+        self.oracle.apply(manifest)
+        upsert(self.graph, manifest)
+
+    @rule(manifest=strategies.namespaces())
+    def put_namespace(self, manifest: Manifest) -> None:
+        self.apply(manifest)
+
+    @rule(manifest=strategies.pods())
+    def put_pod(self, manifest: Manifest) -> None:
+        self.apply(manifest)
+
+    @rule(manifest=strategies.pods())
+    def put_another_pod(self, manifest: Manifest) -> None:
+        self.apply(manifest)
+
+    @rule(manifest=strategies.network_policies(), again=st.booleans())
+    def put_policy(self, manifest: Manifest, again: bool) -> None:
+        """Update the policy of that name, or replace it by one of another uid."""
+        meta = manifest["metadata"]
+        known = self.oracle.network_policies.get((meta["namespace"], meta["name"]))
+        if known is not None and not again:
+            meta["uid"] = known["metadata"]["uid"]
+        else:
+            self.uids += 1
+            meta["uid"] = f"uid-{self.uids}"
+        self.apply(manifest)
+
+    @rule(
+        kind=st.sampled_from(["Namespace", "Pod", "Pod", "NetworkPolicy"]),
+        namespace=st.sampled_from(strategies.NAMESPACES),
+        pod=st.sampled_from(strategies.PODS),
+        policy=st.sampled_from(strategies.POLICIES),
+    )
+    def remove(self, kind: str, namespace: str, pod: str, policy: str) -> None:
+        name = {"Namespace": namespace, "Pod": pod, "NetworkPolicy": policy}[kind]
+        self.oracle.delete(kind, namespace, name)
+        delete(self.graph, kind, namespace, name)
+
+    @rule(pick=st.randoms(use_true_random=False))
+    def flush(self, pick: Any) -> None:
+        told: dict[tuple[str, str], int] = {}
+        for change in self.graph.flush():
+            key = (change.resource, change.key[1])
+            told[key] = told.get(key, 0) + 1
+            assert told[key] <= (1 if change.resource == "networkpolicies" else 2)
+            for watch in self.watches:
+                watch.follow(change)
+                for policy in watch.policies.values():
+                    assert referenced_groups(policy) <= watch.groups.keys(), "a policy without its groups"
+            if change.new is not None:
+                view = pick.choice([None, *strategies.NODES]) if change.new.has_views else None
+                self.versions.append(
+                    (change.new, change.resource, view, content(encoded(change.new, change.resource, view)))
+                )
+        assert not self.graph.dirty
+        assert list(self.graph.flush()) == []
+        self.check_watches()
+
+    def check_watches(self) -> None:
+        policies = self.oracle.policies()
+        address_groups = self.oracle.address_groups()
+        applied_to_groups = self.oracle.applied_to_groups()
+        for watch in self.watches:
+            node = watch.node
+            assert watch.policies == {
+                uid: policy.document
+                for uid, policy in policies.items()
+                if node is None or node in policy.span
+            }
+            assert watch.members("addressgroups") == {
+                name: group.members
+                for name, group in address_groups.items()
+                if node is None or node in group.span
+            }
+            assert watch.members("appliedtogroups") == {
+                name: frozenset(
+                    member
+                    for each, members in group.members.items()
+                    if node is None or each == node
+                    for member in members
+                )
+                for name, group in applied_to_groups.items()
+                if node is None or node in group.span
+            }
+
+    @invariant()
+    def old_versions_are_what_they_were(self) -> None:
+        for record, resource, view, expected in self.versions[-12:]:
+            assert content(encoded(record, resource, view)) == expected
+
+    def teardown(self) -> None:
+        """What was there goes; nothing may stay behind in the graph."""
+        for namespace, name in list(self.oracle.network_policies):
+            self.graph.delete_network_policy(namespace, name)
+        for namespace, name in list(self.oracle.pods):
+            self.graph.delete_pod(namespace, name)
+        for name in list(self.oracle.namespaces):
+            self.graph.delete_namespace(name)
+        for change in self.graph.flush():
+            for watch in self.watches:
+                watch.follow(change)
+        for watch in self.watches:
+            assert not watch.policies
+            assert not watch.groups
+        assert not self.graph._namespaces
+        assert not self.graph._selections._scopes
+
+
+class IndexedComputation(Computation):
+    """The same with every index in use from the first object on, as in a large cluster."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.saved = [
+            (computation.namespaces, "INDEX_FROM"),
+            (computation.selections, "SELECTIONS_INDEX_FROM"),
+            (computation.selections, "NAMESPACES_INDEX_FROM"),
+            (computation.selections, "CLUSTER_INDEX_FROM"),
+            (computation.groups, "COUNT_FROM"),
+        ]
+        self.values = [getattr(module, name) for module, name in self.saved]
+        for module, name in self.saved:
+            setattr(module, name, 0)
+
+    def teardown(self) -> None:
+        try:
+            super().teardown()
+        finally:
+            for (module, name), value in zip(self.saved, self.values, strict=True):
+                setattr(module, name, value)
+
+
+BUDGET = settings(
+    max_examples=50, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)
+)
+TestComputation = Computation.TestCase
+TestComputation.settings = BUDGET
+TestIndexedComputation = IndexedComputation.TestCase
+TestIndexedComputation.settings = BUDGET
