@@ -82,9 +82,11 @@ rules = st.fixed_dictionaries(
     }
 )
 subsets = st.lists(st.integers(0, 5), max_size=4, unique=True)
+a_policy = st.tuples(st.just("policy"), st.sampled_from(POLICIES), st.lists(rules, min_size=1, max_size=3),
+              st.lists(st.sampled_from(TARGETS), min_size=1, max_size=2, unique=True))  # fmt: skip
 changes = st.one_of(
-    st.tuples(st.just("policy"), st.sampled_from(POLICIES), st.lists(rules, max_size=3),
-              st.lists(st.sampled_from(TARGETS), min_size=1, max_size=2, unique=True)),
+    a_policy,
+    a_policy,
     st.tuples(st.just("end policy"), st.sampled_from(POLICIES)),
     st.tuples(st.just("group"), st.sampled_from(GROUPS), subsets),
     st.tuples(st.just("patch group"), st.sampled_from(GROUPS), subsets, subsets),
@@ -184,13 +186,18 @@ class World:
         return random.Random(seed).sample(every, min(sample, len(every)))
 
 
-@settings(max_examples=60, deadline=None)
-@given(pods(), st.lists(changes, max_size=25), st.integers())
+@settings(max_examples=100, deadline=None)
+@given(pods(), st.lists(changes, min_size=5, max_size=40), st.integers())
 def test_the_datapath_allows_what_the_documents_say(
     pods: list[dict[str, Any]], sequence: list[tuple[Any, ...]], seed: int
 ) -> None:
     async def play() -> None:
         world = World(pods)
+        for number, name in enumerate(TARGETS):  # start where something can happen
+            world.change(("target", name, [number, number + 1, number + 2]))
+            world.change(("group", GROUPS[number], [number + 1, number + 3]))
+        for index in (0, 2, 4):
+            world.change(("attach", index))
         for change in sequence:
             if change[0] == "round":
                 await world.reconciler.run_once()
@@ -198,7 +205,7 @@ def test_the_datapath_allows_what_the_documents_say(
                 world.change(change)
         await world.reconciler.run_once()
         rules, local = list(world.datapath.committed.values()), list(world.store)
-        for probe in world.probes(250, seed):
+        for probe in world.probes(400, seed):
             for direction in Direction:
                 assert allowed_by_rules(rules, local, probe, direction) == allowed_by_documents(
                     world.documents, local, probe, direction
