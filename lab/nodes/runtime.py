@@ -147,7 +147,11 @@ class Runtime:
         self._containers[identifier] = Container(pid)
         with os.fdopen(ready, "rb") as pipe:
             complaint = pipe.read().decode(errors="replace")  # empty once the ports are open
-        return {"id": identifier, "error": complaint} if complaint else {"id": identifier, "pid": pid}
+        if complaint:  # it never ran: nobody is to hear of its end
+            os.waitpid(pid, 0)
+            del self._containers[identifier]
+            return {"id": identifier, "error": complaint}
+        return {"id": identifier, "pid": pid}
 
     def _become_pod(self, request: dict[str, Any], report: int) -> None:
         """In the forked child: never returns."""
