@@ -117,7 +117,9 @@ class Bundle:
         """Called by the connection for everything that answers this bundle's messages, and when it is lost."""
         if isinstance(event, ErrorMessage) and event.xid == 0:
             if self._control is not None and not self._control.done():
-                self._control.set_exception(ConnectionLost(f"{self.connection.path} was lost within a bundle"))
+                self._control.set_exception(
+                    ConnectionLost(f"{self.connection.path} was lost within a bundle")
+                )
             return
         index = event.xid - BUNDLE_XIDS
         if isinstance(event, ErrorMessage) and 0 <= index < self.count:

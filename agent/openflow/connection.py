@@ -102,7 +102,9 @@ class Connection(asyncio.Protocol):
             try:
                 await asyncio.wait_for(asyncio.shield(connection._hello), timeout)
             except TimeoutError:
-                raise ConnectionLost(f"{path} accepted a connection but said no hello in {timeout} s") from None
+                raise ConnectionLost(
+                    f"{path} accepted a connection but said no hello in {timeout} s"
+                ) from None
             # Without a miss_send_len OVS sends nothing by itself to a client of this socket.
             connection.send(m.set_config(connection.next_xid()))
             connection.send(m.set_packet_in_format(connection.next_xid()))
@@ -191,7 +193,9 @@ class Connection(asyncio.Protocol):
         xid = self.next_xid()
         await self.ask(xid, m.barrier_request(xid), timeout=timeout)
 
-    async def multipart(self, kind: Multipart, body: bytes = b"", *, timeout: float = ANSWER_TIMEOUT) -> list[bytes]:
+    async def multipart(
+        self, kind: Multipart, body: bytes = b"", *, timeout: float = ANSWER_TIMEOUT
+    ) -> list[bytes]:
         """Asks for a description and gives the bodies of all parts of the answer."""
         xid = self.next_xid()
         return await self.collect(xid, m.multipart_request(xid, kind, body), timeout=timeout)
@@ -292,5 +296,3 @@ class Connection(asyncio.Protocol):
             self._echo.cancel()
             await asyncio.gather(self._echo, return_exceptions=True)
         await asyncio.sleep(0)
-
-
