@@ -64,6 +64,42 @@ class Queue:
         await self._drained.wait()
 
 
+class Keys:
+    """A set of keys, by namespace: 100,000 Pods take 7 MB this way, 16 as a set of pairs."""
+
+    __slots__ = ("_names",)
+
+    def __init__(self) -> None:
+        self._names: dict[str, set[str]] = {}
+
+    def add(self, key: Key) -> None:
+        names = self._names.get(key[0])
+        if names is None:
+            names = self._names[key[0]] = set()
+        names.add(key[1])
+
+    def discard(self, key: Key) -> bool:
+        """Whether the key was there."""
+        names = self._names.get(key[0])
+        if names is None or key[1] not in names:
+            return False
+        names.discard(key[1])
+        if not names:
+            del self._names[key[0]]
+        return True
+
+    def __contains__(self, key: Key) -> bool:
+        return key[1] in self._names.get(key[0], ())
+
+    def without(self, other: Keys) -> list[Key]:
+        """The keys that are not in ``other``."""
+        return [
+            (namespace, name)
+            for namespace, names in self._names.items()
+            for name in names.difference(other._names.get(namespace, ()))
+        ]
+
+
 class _Metadata(msgspec.Struct):
     name: str = ""
     namespace: str = ""
@@ -77,20 +113,23 @@ _decode_name = msgspec.json.Decoder(_Named).decode
 
 
 class Input:
-    """Follows one resource. ``decode`` turns raw JSON into a value with ``metadata.name`` and ``.namespace``."""
+    """Follows one resource. ``decode`` turns raw JSON into a value with metadata (name, namespace)."""
 
-    def __init__(self, kind: str, decode: Callable[[bytes | msgspec.Raw], Any], queue: Queue) -> None:
-        self.kind = kind
+    def __init__(
+        self, kind: str, noun: str, decode: Callable[[bytes | msgspec.Raw], Any], queue: Queue
+    ) -> None:
+        self.kind = kind  # the resource, such as "pods"
+        self.noun = noun  # one of them in a sentence, such as "Pod"
         self.listed = False  # the first list is in the queue, whole
         self.received = 0
         self.malformed: dict[Key, str] = {}  # objects that are being skipped at present, with the reason
         self._decode = decode
         self._queue = queue
-        self._known: set[Key] = set()
-        self._listing: set[Key] | None = None
+        self._known = Keys()
+        self._listing: Keys | None = None
 
     async def list_started(self) -> None:
-        self._listing = set()
+        self._listing = Keys()
 
     async def list_page(self, items: Sequence[msgspec.Raw]) -> None:
         assert self._listing is not None
@@ -103,7 +142,7 @@ class Input:
 
     async def list_finished(self) -> None:
         assert self._listing is not None
-        for key in self._known - self._listing:
+        for key in self._known.without(self._listing):
             self._forget(key)
         self._listing = None
         self.listed = True
@@ -140,9 +179,12 @@ class Input:
 
     def _forget(self, key: Key) -> None:
         self.malformed.pop(key, None)
-        if key in self._known:
-            self._known.discard(key)
+        if self._known.discard(key):
             self._queue.put(Operation(self.kind, key, None))
+
+    def knows(self, key: Key) -> bool:
+        """Whether the object exists, as far as it has been heard."""
+        return key in self._known
 
     def reject(self, key: Key, reason: str) -> None:
         """Report an object that cannot be used, once per reason."""
@@ -152,7 +194,7 @@ class Input:
         if len(self.malformed) < 10_000:
             self.malformed[key] = reason
         name = "/".join(filter(None, key))
-        logger.warning("%s %s is malformed and skipped: %s", self.kind, name, reason)
+        logger.warning("%s %s is malformed and skipped: %s", self.noun, name, reason)
 
 
 def _key_of(raw: bytes | msgspec.Raw) -> Key | None:

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Protocol
 
 from apis.record import Change
+from computation.errors import MalformedObject
 from controller.inputs import Input, Key, Operation, Queue
 from runtime import log, metrics
 
@@ -46,14 +47,13 @@ class Graph(Protocol):
 
 
 Publish = Callable[[list[Change]], object]
-Mark = Callable[[str, str, str, str], object]  # node, namespace, name, uid
 
 
 class Pump:
     """Owns the graph: nobody else calls it.
 
-    ``apply`` has a function (key, value or None) per kind of operation. ``pod_node`` says on which node a
-    Pod's value is, so that its marker can be sent once everything that follows from it is published.
+    ``apply`` has a function (key, value or None) per kind of operation. ``settled`` is called after each
+    batch with the states of Pods that were in it: everything that follows from them has been published.
     """
 
     def __init__(
@@ -63,14 +63,14 @@ class Pump:
         inputs: Mapping[str, Input],
         apply: Mapping[str, Callable[[Key, Any], None]],
         publish: Publish,
-        marks: Callable[[list[Operation]], None] | None = None,
+        settled: Callable[[list[Operation]], None],
     ) -> None:
         self._graph = graph
         self._queue = queue
         self._inputs = inputs
         self._apply = apply
         self._publish = publish
-        self._marks = marks
+        self._settled = settled
         self.synced = asyncio.Event()  # everything of the first lists is in the stores
 
     async def run(self) -> None:
@@ -85,8 +85,11 @@ class Pump:
     async def _load(self) -> None:
         """Take inputs until every first list is complete, and only then compute: once, not per page."""
         started = time.perf_counter()
+        pods: list[Operation] = []
         while True:
-            await self._take([])
+            await self._take(pods)
+            self._settled(pods)
+            pods.clear()
             if all(source.listed for source in self._inputs.values()) and not self._queue.operations:
                 break
             await self._queue.wake.wait()
@@ -103,8 +106,7 @@ class Pump:
         taken: list[Operation] = []
         await self._take(taken)
         await self._flush()
-        if self._marks is not None:
-            self._marks(taken)
+        self._settled(taken)
         FLUSHES.inc()
         FLUSH_SECONDS.observe(time.perf_counter() - started)
 
@@ -116,7 +118,11 @@ class Pump:
             operation = operations.popleft()
             try:
                 self._apply[operation.kind](operation.key, operation.value)
-            except (ValueError, TypeError, KeyError) as error:
+            except MalformedObject as error:
+                self._inputs[operation.kind].reject(operation.key, f"{error.field}: {error.problem}")
+            except Exception as error:
+                # Whatever one object does to the computation, the others go on.
+                logger.exception("Computing %s %s failed", operation.kind, "/".join(operation.key))
                 self._inputs[operation.kind].reject(operation.key, str(error) or type(error).__name__)
             else:
                 if operation.kind == "pods" and operation.value is not None:

@@ -1,0 +1,1 @@
+"""What antrea-controller serves: three API groups and a few plain paths, one module per subject."""

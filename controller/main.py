@@ -1,0 +1,141 @@
+"""antrea-controller: Kubernetes' objects in, computed policies out to the agents. This file joins the parts.
+
+reflectors ──▶ inputs ──▶ pump: computation ──▶ stores ──▶ API server ──▶ agents, kubectl, antctl
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+import click
+
+from apis.record import Change
+from apiserver.agentwatch import AgentWatch
+from apiserver.listener import Listener
+from apiserver.server import ApiServer
+from client import kubernetes_asyncio_light
+from client.rest import RestClient
+from computation.graph import Graph
+from controller import config, kubernetes
+from controller.api import groups, paths, policies, stats, system
+from controller.authentication import Access
+from controller.certificates import Certificates
+from controller.config import Environment, Settings
+from controller.info import ControllerInfo, InfoWriter
+from controller.inputs import Queue
+from controller.markers import Markers
+from controller.publication import Publisher
+from controller.pump import Pump
+from controller.realization import Realization
+from runtime import log, metrics, process, version
+from runtime.errors import ConfigurationError
+from runtime.tasks import OnCrash, Supervisor
+
+logger = log.get("controller")
+
+ALWAYS_ALLOWED = ("/healthz", "/livez", "/readyz")
+
+
+async def serve(supervisor: Supervisor, settings: Settings) -> None:
+    """Build everything, start it, return; the supervisor keeps it running."""
+    value, environment = settings.config, Environment.read()
+    endpoint = await kubernetes_asyncio_light.load(
+        value.client_connection.kubeconfig or None, server=value.kube_api_server_override or None
+    )
+    client = RestClient(endpoint, user_agent=f"antrea-controller/{version.FULL}")
+    supervisor.on_close("the connections to the Kubernetes API", client.close)
+
+    # What is computed.
+    queue = Queue()
+    graph = Graph(warn=lambda sentence: logger.warning("%s", sentence))
+    statistics = stats.PolicyStatistics()
+    sources = kubernetes.inputs(queue)
+
+    # What is served.
+    certificates = Certificates(client, environment.namespace, value.run_dir, value.self_signed)
+    tls = await certificates.start()
+    access = Access(client, value.run_dir, value.client_ca_file, tls.trust_clients)
+    server = ApiServer(
+        title="Antrea",
+        version=version.document(),
+        authenticators=access.authenticators,
+        always_allow=ALWAYS_ALLOWED,
+    )
+    stores = server.stores
+    realization = Realization()
+
+    def publish(changes: list[Change]) -> None:
+        stores.publish(changes)
+        realization.published(changes)
+
+    markers = Markers(stores.mark, sources["pods"].knows)
+    pump = Pump(graph, queue, sources, kubernetes.applications(graph, statistics), publish, markers.settled)
+    server.authorizer = access.authorizer(pump.synced.is_set)
+
+    def agents() -> int:
+        return sum(watcher.markers for watcher in stores.all_watchers())
+
+    info = ControllerInfo(stores, environment, value.api_port, agents)
+    for registered in (
+        *policies.endpoints(stores, realization),
+        *stats.endpoints(statistics),
+        *groups.endpoints(),
+        *system.endpoints(info),
+        *stats.stats_endpoints(statistics),
+    ):
+        server.register(registered)
+    server.path("/agentwatch", AgentWatch(stores, policies.AGENT_STORES, markers.known).serve)
+    server.path("/featuregates", paths.FeatureGatesPath(client, environment.namespace, settings.gates).serve)
+    paths.register_common(server, with_metrics=value.metrics)
+    server.health.add(
+        "informer-sync",
+        lambda: None if pump.synced.is_set() else "the first state is not computed yet",
+        live=False,
+    )
+    server.health.add(
+        "shutdown", lambda: "the process is ending" if supervisor.stopping else None, live=False
+    )
+
+    # From here on things run.
+    publisher = Publisher(client, environment.namespace)
+    certificates.changed = publisher.publish
+    publisher.publish(certificates.ca)
+    listener = Listener(server)
+    supervisor.on_close("the API server", listener.close)
+    address = await listener.listen(value.api_address or None, value.api_port, tls=tls.context)
+    logger.info("Serving on %s port %d", address[0], value.api_port)
+    supervisor.start("pump", pump.run, OnCrash.END)
+    for name, reflector in kubernetes.reflectors(client, sources).items():
+        supervisor.start(f"follow-{name}", reflector.run, OnCrash.END)
+    supervisor.start("front-proxies", access.run)
+    supervisor.start("certificates", certificates.run)
+    supervisor.start("publish-ca", publisher.run)
+    supervisor.start("controller-info", InfoWriter(client, info).run)
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--config", "path", default="", metavar="FILE", help="antrea-controller.conf")
+@click.option("-v", "--v", "verbosity", default=0, metavar="N", help="log verbosity, as klog's")
+@click.version_option(version.FULL, prog_name="antrea-controller", message="%(prog)s %(version)s")
+def _command(path: str, verbosity: int) -> int:
+    """The central controller of Antrea: computes what every node has to enforce and serves it."""
+    log.setup(verbosity)
+    metrics.forget_default_registry()
+    try:
+        settings = config.load(path)
+    except ConfigurationError as error:
+        click.echo(f"antrea-controller: {error}", err=True)
+        return 1
+    for note in settings.notes:
+        logger.warning("%s", note)
+    logger.info("antrea-controller %s starts with %s", version.FULL, settings.source)
+    return process.run("antrea-controller", lambda supervisor: serve(supervisor, settings))
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    sys.exit(_command(args=arguments, standalone_mode=False) or 0)
+
+
+if __name__ == "__main__":
+    main()
