@@ -1,0 +1,1 @@
+"""Custom resources: structural schemas, printer columns, the kinds that definitions bring to life."""

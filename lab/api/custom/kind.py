@@ -1,0 +1,88 @@
+"""The kind that one version of a CustomResourceDefinition brings to life."""
+
+from __future__ import annotations
+
+import copy
+import datetime
+from typing import Any
+
+from lab.api.custom import columns as printer
+from lab.api.custom import schema as structural
+from lab.api.custom.validation import validate
+from lab.api.kinds.kind import Kind, Object
+from lab.api.kinds.table import Column
+from lab.api.schema.decode import DecodeError, decode
+from lab.api.validation.errors import FieldErrors
+
+_AGE = [{"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp"}]
+
+
+class CustomKind(Kind):
+    """Everything is read from the definition; a changed definition makes a new CustomKind."""
+
+    def __init__(self, definition: Object, version: Object) -> None:
+        spec = definition["spec"]
+        names = spec["names"]
+        self.group, self.version = spec["group"], version["name"]
+        self.kind, self.plural = names["kind"], names["plural"]
+        self.singular = names.get("singular") or self.kind.lower()
+        self.list_kind = names.get("listKind") or self.kind + "List"
+        self.short_names = tuple(names.get("shortNames", ()))
+        self.categories = tuple(names.get("categories", ()))
+        self.namespaced = spec["scope"] == "Namespaced"
+        self.has_status = "status" in version.get("subresources", {})
+        self.schema: Object = version.get("schema", {}).get("openAPIV3Schema", {})
+        self.tracks_generation = True
+        self._columns = version.get("additionalPrinterColumns") or _AGE
+        self._table = printer.definitions(self._columns)
+        self._fields = [item["jsonPath"] for item in version.get("selectableFields", ())]
+        self._preserve = bool(spec.get("preserveUnknownFields"))
+
+    def decode(self, document: Object) -> tuple[Object, list[str]]:
+        metadata = document.get("metadata", {})
+        if not isinstance(metadata, dict):
+            raise DecodeError("metadata must be an object")
+        clean, unknown = decode("meta.ObjectMeta", metadata)
+        body = {key: copy.deepcopy(item) for key, item in document.items() if key not in ("apiVersion", "kind", "metadata")}
+        if self.schema and not self._preserve:
+            unknown = [f"metadata.{path}" for path in unknown] + structural.prune(self.schema, body)
+        return {"metadata": clean, **body}, unknown
+
+    def default(self, obj: Object) -> None:
+        structural.drop_nulls(self.schema, obj)
+        structural.apply_defaults(self.schema, obj)
+
+    def generation_part(self, obj: Object) -> Any:
+        skipped = ("metadata", "status") if self.has_status else ("metadata",)
+        return {key: value for key, value in obj.items() if key not in skipped}
+
+    def validate(self, obj: Object, errors: FieldErrors) -> None:
+        if self.schema:
+            body = {key: value for key, value in obj.items() if key != "metadata"}
+            schema = self.schema
+            if "metadata" in schema.get("properties", {}) or schema.get("required"):
+                required = [n for n in schema.get("required", ()) if n not in ("metadata", "apiVersion", "kind")]
+                properties = {k: v for k, v in schema.get("properties", {}).items() if k != "metadata"}
+                schema = {**schema, "required": required, "properties": properties}
+            validate(schema, body, "", errors)
+
+    def validate_status(self, new: Object, old: Object, errors: FieldErrors) -> None:
+        self.validate(new, errors)
+
+    def fields(self, obj: Object) -> dict[str, str]:
+        found = {}
+        for path in self._fields:
+            values = printer.find(path, obj)
+            value = values[0] if values else ""
+            found[path.lstrip(".")] = str(value).lower() if isinstance(value, bool) else str(value)
+        return found
+
+    @property
+    def columns(self) -> tuple[Column, ...]:
+        return self._table
+
+    def cells(self, obj: Object, now: datetime.datetime) -> list[Any]:
+        return [
+            obj["metadata"]["name"],
+            *(printer.cell(c.get("type", "string"), printer.find(c["jsonPath"], obj), now) for c in self._columns),
+        ]

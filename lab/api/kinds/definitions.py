@@ -1,0 +1,180 @@
+"""apiextensions.k8s.io/v1 CustomResourceDefinition."""
+
+from __future__ import annotations
+
+import datetime
+import re
+from typing import Any
+
+from lab.api.custom import columns as printer
+from lab.api.custom.schema import cel_rules
+from lab.api.kinds.kind import BuiltIn, Object
+from lab.api.kinds.table import NAME, Column
+from lab.api.validation import formats
+from lab.api.validation.errors import FieldErrors
+
+_TYPES = ("array", "boolean", "integer", "number", "object", "string")
+_COLUMN_TYPES = ("boolean", "date", "integer", "number", "string")
+
+
+class Definitions(BuiltIn):
+    group, version, kind = "apiextensions.k8s.io", "v1", "CustomResourceDefinition"
+    plural, singular, namespaced = "customresourcedefinitions", "customresourcedefinition", False
+    short_names, categories = ("crd", "crds"), ("api-extensions",)
+    type_name = "apiextensions.CustomResourceDefinition"
+    has_status = True
+    tracks_generation = True
+    table = (NAME, Column("Created At", type="date"))
+
+    def default(self, obj: Object) -> None:
+        spec = obj.setdefault("spec", {})
+        names = spec.setdefault("names", {})
+        kind = names.get("kind", "")
+        if kind:
+            names.setdefault("singular", kind.lower())
+            names.setdefault("listKind", kind + "List")
+        spec.setdefault("conversion", {"strategy": "None"})
+        for version in spec.get("versions", ()):
+            version.setdefault("served", False)
+            version.setdefault("storage", False)
+
+    def prepare_create(self, obj: Object) -> None:
+        stored = [v["name"] for v in obj["spec"].get("versions", ()) if v.get("storage") and v.get("name")]
+        obj["status"] = {
+            "conditions": [],
+            "acceptedNames": {"kind": "", "plural": ""},
+            "storedVersions": stored,
+        }
+
+    def prepare_update(self, new: Object, old: Object) -> None:
+        super().prepare_update(new, old)
+        stored = list(new.get("status", {}).get("storedVersions", ()))
+        for version in new["spec"].get("versions", ()):
+            if version.get("storage") and version.get("name") not in stored:
+                stored.append(version["name"])
+        new["status"] = {**new.get("status", {}), "storedVersions": stored}
+
+    def validate(self, obj: Object, errors: FieldErrors) -> None:
+        spec = obj["spec"]
+        group, names, versions = spec.get("group", ""), spec.get("names", {}), spec.get("versions", ())
+        plural = names.get("plural", "")
+        name = obj["metadata"].get("name", "")
+        if name and group and plural and name != f"{plural}.{group}":
+            errors.invalid("metadata.name", name, 'must be spec.names.plural+"."+spec.group')
+        if not group:
+            errors.required("spec.group")
+        else:
+            errors.invalids("spec.group", group, formats.dns_subdomain(group))
+            if "." not in group:
+                errors.invalid("spec.group", group, "should be a domain with at least one dot")
+        if spec.get("scope") not in ("Cluster", "Namespaced"):
+            errors.not_supported("spec.scope", spec.get("scope", ""), ("Cluster", "Namespaced"))
+        for field in ("plural", "kind"):
+            if not names.get(field):
+                errors.required(f"spec.names.{field}")
+        for field in ("plural", "singular"):
+            if names.get(field):
+                errors.invalids(f"spec.names.{field}", names[field], formats.dns1035_label(names[field]))
+        for field in ("kind", "listKind"):
+            if names.get(field):
+                problems = formats.dns1035_label(names[field].lower())
+                if problems:
+                    errors.invalid(f"spec.names.{field}", names[field], "may have mixed case, but should otherwise match: " + problems[0])
+        if names.get("kind") and names.get("kind") == names.get("listKind"):
+            errors.invalid("spec.names.listKind", names["listKind"], "kind and listKind may not be the same")
+        if not versions:
+            errors.invalid("spec.versions", list(versions), "must have exactly one version marked as storage version")
+        elif sum(bool(version.get("storage")) for version in versions) != 1:
+            errors.invalid("spec.versions", list(versions), "must have exactly one version marked as storage version")
+        seen: set[str] = set()
+        for i, version in enumerate(versions):
+            path = f"spec.versions[{i}]"
+            label = version.get("name", "")
+            errors.invalids(f"{path}.name", label, formats.dns1035_label(label))
+            if label in seen:
+                errors.invalid("spec.versions", list(versions), "must contain unique version names")
+            seen.add(label)
+            schema = version.get("schema", {}).get("openAPIV3Schema")
+            if schema is None:
+                errors.required(f"{path}.schema.openAPIV3Schema", "schemas are required")
+            else:
+                _validate_schema(schema, f"{path}.schema.openAPIV3Schema", True, errors)
+            for j, column in enumerate(version.get("additionalPrinterColumns", ())):
+                _validate_column(column, f"{path}.additionalPrinterColumns[{j}]", errors)
+
+    def validate_update(self, new: Object, old: Object, errors: FieldErrors) -> None:
+        self.validate(new, errors)
+        established = any(
+            c.get("type") == "Established" and c.get("status") == "True"
+            for c in old.get("status", {}).get("conditions", ())
+        )
+        if established:
+            errors.immutable("spec.scope", new["spec"].get("scope"), old["spec"].get("scope"))
+            errors.immutable(
+                "spec.names.kind", new["spec"].get("names", {}).get("kind"), old["spec"].get("names", {}).get("kind")
+            )
+        errors.immutable("spec.group", new["spec"].get("group"), old["spec"].get("group"))
+        errors.immutable(
+            "spec.names.plural", new["spec"].get("names", {}).get("plural"), old["spec"].get("names", {}).get("plural")
+        )
+
+    def warnings(self, obj: Object) -> list[str]:
+        found = []
+        for version in obj["spec"].get("versions", ()):
+            paths = cel_rules(version.get("schema", {}).get("openAPIV3Schema", {}))
+            if paths:
+                found.append(
+                    f"version {version.get('name')}: the lab's API stores x-kubernetes-validations but does not "
+                    f"evaluate CEL rules ({', '.join(paths[:3])}{'…' if len(paths) > 3 else ''})"
+                )
+        if obj["spec"].get("conversion", {}).get("strategy") == "Webhook":
+            found.append("the lab's API does not call conversion webhooks: objects are served unconverted")
+        return found
+
+    def cells(self, obj: Object, now: datetime.datetime) -> list[Any]:
+        return [obj["metadata"]["name"], obj["metadata"].get("creationTimestamp", "")]
+
+
+def _validate_column(column: Object, path: str, errors: FieldErrors) -> None:
+    if not column.get("name"):
+        errors.required(f"{path}.name")
+    if column.get("type") not in _COLUMN_TYPES:
+        errors.invalid(f"{path}.type", column.get("type", ""), f"must be one of {','.join(_COLUMN_TYPES)}")
+    text = column.get("jsonPath", "")
+    if not text:
+        errors.required(f"{path}.jsonPath")
+        return
+    try:
+        printer.parse(text)
+    except printer.PathError as problem:
+        errors.invalid(f"{path}.jsonPath", text, str(problem))
+
+
+def _validate_schema(schema: Any, path: str, root: bool, errors: FieldErrors) -> None:
+    """Structural rules: a type everywhere, known types, patterns that compile."""
+    if not isinstance(schema, dict):
+        errors.invalid(path, schema, "must be an object")
+        return
+    kind = schema.get("type", "")
+    if root and kind != "object":
+        errors.invalid(f"{path}.type", kind, "must be object at the root")
+    open_ended = schema.get("x-kubernetes-int-or-string") or schema.get("x-kubernetes-preserve-unknown-fields")
+    if not kind and not open_ended:
+        errors.required(f"{path}.type", "must not be empty for specified object fields")
+    elif kind and kind not in _TYPES:
+        errors.not_supported(f"{path}.type", kind, _TYPES)
+    if schema.get("pattern"):
+        try:
+            re.compile(schema["pattern"])
+        except re.error as problem:
+            errors.invalid(f"{path}.pattern", schema["pattern"], f"must be a valid regular expression, but isn't: {problem}")
+    if schema.get("properties") and schema.get("additionalProperties"):
+        errors.forbidden(f"{path}.additionalProperties", "additionalProperties and properties are mutual exclusive")
+    for name, part in (schema.get("properties") or {}).items():
+        _validate_schema(part, f"{path}.properties[{name}]", False, errors)
+    if kind == "array" and "items" not in schema:
+        errors.required(f"{path}.items", "must be specified")
+    elif isinstance(schema.get("items"), dict):
+        _validate_schema(schema["items"], f"{path}.items", False, errors)
+    if isinstance(schema.get("additionalProperties"), dict):
+        _validate_schema(schema["additionalProperties"], f"{path}.additionalProperties", False, errors)
