@@ -11,13 +11,11 @@ import socket
 import struct
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING
+
+from pyroute2 import IPRoute
 
 from agent.cni.results import Address
 from agent.nodes.netlink import Netlink
-
-if TYPE_CHECKING:
-    from pyroute2 import IPRoute
 
 _TIMES = 3
 _PAUSE = 0.05

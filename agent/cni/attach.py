@@ -156,7 +156,7 @@ class PodAttacher:
                 f"{self._policy_wait_timeout:g} s, please retry later",
             )
         self._connectivity.install_pod(interface)
-        await self._programmer.commit()
+        await self._commit(name)
         self._announce(request, mac, addresses)
         return Attachment(name, host_mac, mac, addresses, gateways)
 
@@ -182,8 +182,15 @@ class PodAttacher:
         if host_mac is None:
             return None
         self._connectivity.install_pod(interface)
-        await self._programmer.commit()
+        await self._commit(interface.name)
         return Attachment(interface.name, host_mac, interface.mac, addresses, gateways)
+
+    async def _commit(self, name: str) -> None:
+        """Send what is wanted; an ADD fails when OVS refuses a flow of its own pod."""
+        result = await self._programmer.commit()
+        for failure in getattr(result, "failures", ()):
+            if any(name in owner for owner in failure.owners):
+                raise CNIError(CONFIG_INTERFACE_FAILURE, str(failure))
 
     async def _undo(self, request: Request) -> None:
         """After a failed ADD. What cannot be undone now is left to the DEL that the runtime sends."""

@@ -15,14 +15,14 @@ import struct
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from pyroute2 import IPRoute
+from pyroute2.netlink.exceptions import NetlinkError
 
 from agent.cni.results import Address, IPAddress
 from agent.nodes.gateway import FAMILY, link_index
 from agent.nodes.netlink import open_namespace
-
-if TYPE_CHECKING:
-    from pyroute2 import IPRoute
 
 _SIOCETHTOOL = 0x8946
 _ETHTOOL_STXCSUM = 0x17
@@ -67,8 +67,8 @@ def delete(ipr: IPRoute, host_name: str) -> bool:
         return False
     try:
         ipr.link("del", index=found[0])
-    except OSError as error:
-        if error.errno != errno.ENODEV:
+    except NetlinkError as error:
+        if error.code != errno.ENODEV:
             raise
     return True
 

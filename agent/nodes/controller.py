@@ -66,7 +66,7 @@ class NodeController:
         self._listing: set[str] | None = None
         self._listed = False
         self._wake = asyncio.Event()
-        self.synced = asyncio.Event()  # the nodes of the first list have been installed
+        self.synced = asyncio.Event()  # the flows for the nodes of the first list are wanted
 
     # What the reflector tells.
 
@@ -164,7 +164,8 @@ class NodeController:
             else:
                 backoff.reset()
                 delay = RESYNC
-                self.synced.set()
+            # Also after errors: a peer that cannot be reached must not keep this node's pods from starting.
+            self.synced.set()
 
     async def reconcile(self) -> None:
         """One pass: flows, routes, tunnel neighbours. Raises what the parts raise."""

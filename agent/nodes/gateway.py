@@ -6,12 +6,10 @@ import ipaddress
 import socket
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+from pyroute2 import IPRoute
 
 from agent.model import IPNetwork
-
-if TYPE_CHECKING:
-    from pyroute2 import IPRoute
 
 Interface = ipaddress.IPv4Interface | ipaddress.IPv6Interface
 

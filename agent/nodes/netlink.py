@@ -13,10 +13,10 @@ import os
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
-if TYPE_CHECKING:
-    from pyroute2 import IPRoute
+from pyroute2 import IPRoute
+from pyroute2.netlink.exceptions import NetlinkError
 
 T = TypeVar("T")
 
@@ -72,9 +72,6 @@ def _perform(errand: Callable[[IPRoute], Any], netns: str | None) -> Any:
 
 
 def _with_socket(errand: Callable[[IPRoute], Any]) -> Any:
-    from pyroute2 import IPRoute  # 14 MB and 0.1 s that only a process that uses it pays
-    from pyroute2.netlink.exceptions import NetlinkError
-
     # A loop of its own kind: a process-wide uvloop policy would hand pyroute2 a loop without netlink.
     loop = asyncio.SelectorEventLoop()
     try:

@@ -8,7 +8,9 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from pyroute2 import IPRoute
 
 from agent.model import IPAddress, NodeConfig
 from agent.nodes.gateway import configure_gateway, gateway_addresses, write_sysctls
@@ -18,9 +20,6 @@ from agent.nodes.objects import NodeFacts
 from agent.ovs.bridge import OVSBridge
 from runtime import log
 from runtime.errors import ConfigurationError
-
-if TYPE_CHECKING:
-    from pyroute2 import IPRoute
 
 logger = log.get(__name__)
 

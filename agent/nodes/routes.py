@@ -9,13 +9,12 @@ import ipaddress
 import socket
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from pyroute2 import IPRoute
 
 from agent.model import IPAddress, IPNetwork, RemoteNode
 from agent.nodes.gateway import FAMILY, link_index
-
-if TYPE_CHECKING:
-    from pyroute2 import IPRoute
 
 PROTOCOL = 97  # rtnetlink's numbers 4–255 are for whoever takes one; iproute2 names none near this one
 VIRTUAL_MAC = "aa:bb:cc:dd:ee:ff"  # Antrea's global virtual MAC: stands for every peer gateway

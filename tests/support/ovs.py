@@ -1,5 +1,6 @@
-"""A real Open vSwitch for one test: ovsdb-server and ovs-vswitchd with a run directory and a network namespace
-of their own, on the userspace datapath. Everything it makes carries the prefix it is given and is removed.
+"""A real Open vSwitch for one test: ovsdb-server and ovs-vswitchd with a run directory and a network
+namespace of their own, on the userspace datapath. Everything it makes carries the prefix it is given and is
+removed.
 
     with OpenVSwitch(tmp_path, "aocn-1") as ovs:
         ovs.vsctl("add-br", "br-int", "--", "set", "bridge", "br-int", "datapath_type=netdev")
@@ -63,7 +64,7 @@ class Namespace:
 
 
 class OpenVSwitch:
-    """See the module's text. ``directory`` must be short: the sockets in it have at most 107 bytes of path."""
+    """See the module's text. Keep ``directory`` short: paths of the sockets in it have at most 107 bytes."""
 
     def __init__(self, directory: Path, prefix: str) -> None:
         self.run_dir = directory / "ovs"

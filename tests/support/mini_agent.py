@@ -1,0 +1,134 @@
+"""The pod side of an agent as a process of its own: OVS, node, CNI; no Kubernetes and no policies.
+
+    nsenter --net=… python -m tests.support.mini_agent DIRECTORY OVS_RUN_DIR POD_CIDR[,POD_CIDR] [--die STEP]
+
+Prints "ready" when the CNI socket DIRECTORY/cni.sock answers. With ``--die before:NAME`` or ``after:NAME`` it
+kills itself at that step of the next request, as SIGKILL from outside could at any moment. ``pods`` lists
+those that "the API" says run here, one NAMESPACE/NAME a line, in DIRECTORY/pods; without that file the API
+cannot say.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import os
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from agent.cni import veth
+from agent.cni.attach import PodAttacher
+from agent.cni.ipam import HostLocalIPAM
+from agent.cni.pods import LocalPod
+from agent.cni.readiness import NoPolicies
+from agent.cni.server import CNIServer
+from agent.interfaces import InterfaceStore
+from agent.nodes.netlink import Netlink
+from agent.nodes.objects import NodeFacts
+from agent.nodes.prepare import NodeSettings, prepare_node
+from agent.ovs.bridge import OVSBridge
+from agent.ovs.database import Database
+from agent.pipeline import unixctl
+from agent.pipeline.pod_connectivity import PodConnectivity
+from agent.pipeline.programmer import FlowProgrammer
+
+NODE_IPS = (ipaddress.ip_address("192.0.2.1"), ipaddress.ip_address("2001:db8::1"))
+
+
+async def run(directory: Path, ovs_run_dir: Path, cidrs: str, die: str) -> None:
+    netlink = Netlink()
+    database = Database(ovs_run_dir)
+    await database.connect(patience=10)
+    bridge = OVSBridge(database, datapath_type="netdev")
+    pod_cidrs = tuple(ipaddress.ip_network(text) for text in cidrs.split(","))
+    families = {cidr.version for cidr in pod_cidrs}
+    ips = tuple(ip for ip in NODE_IPS if ip.version in families)
+    settings = NodeSettings(ovs_run_dir=ovs_run_dir, datapath_type="netdev")
+    node = await prepare_node(settings, NodeFacts("node-1", ips, ips, pod_cidrs), bridge, netlink)
+    control = unixctl.socket_of_vswitchd(ovs_run_dir)
+    programmer = FlowProgrammer(bridge.management_socket, node, directory, unixctl=control)
+    await programmer.start()
+    connectivity = PodConnectivity(programmer, node)
+    connectivity.install_static()
+    interfaces = InterfaceStore()
+    ipam = HostLocalIPAM(directory / "networks" / "antrea", pod_cidrs)
+    attacher = PodAttacher(
+        node=node,
+        bridge=bridge,
+        interfaces=interfaces,
+        ipam=ipam,
+        netlink=netlink,
+        connectivity=connectivity,
+        programmer=programmer,
+        readiness=NoPolicies(),
+    )
+    server = CNIServer(directory / "cni.sock", attacher, interfaces)
+    await server.restore(known_pods(directory / "pods"))
+    result = await programmer.synchronize()
+    if die:
+        moment, _, step = die.partition(":")
+        holder: dict[str, Any] = {
+            "allocate": ipam,
+            "create_pair": veth,
+            "configure": veth,
+            "add_pod_port": bridge,
+            "add": interfaces,
+            "install_pod": connectivity,
+            "commit": programmer,
+            "uninstall_pod": connectivity,
+            "delete_port": bridge,
+            "delete": veth,
+            "release": ipam,
+        }
+        arm(holder[step], step, moment)
+    await server.start()
+    server.ready.set()
+    print(f"ready {result.total}", flush=True)
+    stop = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
+    await stop.wait()
+    await server.stop()
+    await programmer.stop()
+    await database.close()
+    netlink.close()
+
+
+def known_pods(path: Path) -> list[LocalPod] | None:
+    if not path.exists():
+        return None
+    return [LocalPod(*line.split("/"), uid="") for line in path.read_text().split()]
+
+
+def arm(holder: Any, name: str, moment: str) -> None:
+    """Replace a function by one that is the last thing this process does."""
+    original: Callable[..., Any] = getattr(holder, name)
+
+    def end() -> None:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    def synchronous(*args: Any, **kwargs: Any) -> Any:
+        if moment == "before":
+            end()
+        result = original(*args, **kwargs)
+        end()
+        return result
+
+    async def asynchronous(*args: Any, **kwargs: Any) -> Any:
+        if moment == "before":
+            end()
+        result = await original(*args, **kwargs)
+        end()
+        return result
+
+    setattr(holder, name, asynchronous if asyncio.iscoroutinefunction(original) else synchronous)
+
+
+if __name__ == "__main__":
+    arguments = sys.argv[1:]
+    die_at = arguments.pop() if "--die" in arguments else ""
+    if die_at:
+        arguments.remove("--die")
+    asyncio.run(run(Path(arguments[0]), Path(arguments[1]), arguments[2], die_at))
