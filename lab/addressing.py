@@ -17,6 +17,19 @@ CONTROLLER_PORT = 10349
 UNDERLAY_MTU = 1600  # pods have 1450, Geneve adds at most 100 with IPv6 outside
 
 
+def cluster_cidrs(family: str) -> tuple[str, ...]:
+    """Out of which all nodes' pod CIDRs come."""
+    return {"ipv4": ("10.10.0.0/16",), "ipv6": ("fd00:10:10::/48",)}.get(
+        family, ("10.10.0.0/16", "fd00:10:10::/48")
+    )
+
+
+def service_cidrs(family: str) -> tuple[str, ...]:
+    return {"ipv4": ("10.96.0.0/16",), "ipv6": ("fd00:96::/108",)}.get(
+        family, ("10.96.0.0/16", "fd00:96::/108")
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class NodeAddresses:
     index: int

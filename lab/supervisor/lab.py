@@ -107,8 +107,7 @@ class RunningLab:
             await bootstrap.apply_all(client, self.facts)
             await bootstrap.write_component_kubeconfigs(client, self.directory, self.facts)
             self.supervise(plan.controller(self.directory, self.facts))
-            self.supervise(plan.scheduler(self.directory, self.facts))
-            self.say("antrea-controller and scheduler")
+            self.say("antrea-controller")
         finally:
             await switches
         for name in names:
@@ -281,7 +280,7 @@ class RunningLab:
         self.say("stopping")
         if self._client:
             await self._client.close()
-        for kinds in (("kubelet",), ("antrea-agent",), ("antrea-controller", "scheduler"), None):
+        for kinds in (("kubelet",), ("antrea-agent",), ("antrea-controller",), None):
             await self._stop_children(
                 lambda name, kinds=kinds: kinds is None or name.rpartition("/")[2] in kinds  # type: ignore[misc]
             )

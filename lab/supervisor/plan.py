@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from lab.addressing import API_PORT, CONTROL_ADDRESS, NodeAddresses
+from lab.addressing import API_PORT, CONTROL_ADDRESS, NodeAddresses, cluster_cidrs, service_cidrs
 from lab.bootstrap import component_kubeconfig, write_node_kubeconfig
 from lab.directory import LabDirectory, LabFacts, NodeDirectory, write_atomically
 from lab.nodes import netns, ovs
@@ -17,6 +17,8 @@ from lab.nodes.kubelet.config import KubeletConfig
 from lab.supervisor.child import ProcessSpec
 
 PROJECT = Path(__file__).resolve().parents[2]
+# The plugin's file is also its executable; it starts in 10 ms because it uses neither site nor packages.
+CNI_PLUGIN = PROJECT / "agent" / "cni" / "plugin.py"
 CNI_CONFIG = {"cniVersion": "1.0.0", "name": "antrea", "type": "antrea", "ipam": {"type": "host-local"}}
 
 
@@ -38,6 +40,10 @@ def api(directory: LabDirectory, facts: LabFacts, listen_fd: int) -> ProcessSpec
         str(directory.api),
         "--listen-fd",
         str(listen_fd),
+        "--cluster-cidr",
+        ",".join(cluster_cidrs(facts.family)),
+        "--service-cidr",
+        ",".join(service_cidrs(facts.family)),
     ]
     if facts.with_nodes:
         argv += ["--listen", f"{CONTROL_ADDRESS}:{API_PORT}"]
@@ -64,16 +70,6 @@ def controller(directory: LabDirectory, facts: LabFacts) -> ProcessSpec:
         (script("antrea-controller"), "--config", str(path)),
         directory.path / "antrea-controller.log",
         env={"POD_NAME": "antrea-controller-0", "POD_NAMESPACE": "kube-system", "NODE_NAME": "control-plane"},
-        netns=control_netns(directory, facts),
-    )
-
-
-def scheduler(directory: LabDirectory, facts: LabFacts) -> ProcessSpec:
-    kubeconfig = directory.inner_kubeconfig if facts.with_nodes else directory.kubeconfig
-    return ProcessSpec(
-        "scheduler",
-        (sys.executable, "-m", "lab.nodes.scheduler", str(kubeconfig)),
-        directory.path / "scheduler.log",
         netns=control_netns(directory, facts),
     )
 
@@ -118,7 +114,7 @@ def kubelet(
         kubeconfig=str(write_node_kubeconfig(directory, facts, node)),
         addresses=list(addresses.underlay),
         pod_cidrs=list(addresses.pod_cidrs),
-        cni_command=[script("antrea-cni")],
+        cni_command=[sys.executable, "-I", "-S", str(CNI_PLUGIN)],
         cni_config=json.dumps(CNI_CONFIG),
         cni_environment=cni_environment(node),
         cni_socket=str(cni_socket(node)),
