@@ -26,6 +26,6 @@ def entry_flows(build: Builder) -> Iterator[Flow]:
     if arp is not None:
         yield build.flow(ROOT_CLASSIFIER, NORMAL, m.arp(), goto=arp)
     for table in layout.tables:
-        if not table.learned:
+        if not table.learned and not table.own_miss:
             following = None if table.drops else layout.next(table)
             yield build.flow(table, MISS, goto=following)

@@ -35,7 +35,7 @@ from agent.pipeline.cookies import Category, load_round
 from agent.pipeline.desired import Desired
 from agent.pipeline.entry import entry_flows
 from agent.pipeline.restoration import Restoration
-from agent.pipeline.tables import Layout
+from agent.pipeline.tables import DECLARED, Layout
 
 log = logging.getLogger(__name__)
 
@@ -235,19 +235,14 @@ class FlowProgrammer:
             parts = await connection.multipart(Multipart.TABLE_FEATURES)
             records = [record for part in parts for record in events.table_features(part)]
             names = self.layout.names
+            ours = {table.name for table in DECLARED}
             renamed = [
                 events.renamed_table(record, names.get(number, ""))
                 for number, name, record in records
-                if name != names.get(number, name if not name.startswith("table") else name)
+                if (number in names or name in ours) and name != names.get(number, "")
             ]
-            if not renamed:
-                return
-            xid = connection.next_xid()
-            requests = [
-                m.multipart_request(xid, Multipart.TABLE_FEATURES, record, more=True) for record in renamed
-            ]
-            requests.append(m.multipart_request(xid, Multipart.TABLE_FEATURES))
-            await connection.collect(xid, b"".join(requests))
+            if renamed:
+                await connection.multipart(Multipart.TABLE_FEATURES, b"".join(renamed))
         except SwitchError as error:
             log.warning("the tables of %s keep their numbers as names: %s", self.socket, error)
 
@@ -327,10 +322,10 @@ class FlowProgrammer:
             if index % SLICE == SLICE - 1:
                 await asyncio.sleep(0)
             there, wanted = self._installed.get(key), desired.flow(key)
-            if there is None or wanted is None or there.body != wanted.body or there.cookie != wanted.cookie:
-                desired.dirty.add(key)
-            else:
+            if there is not None and wanted is not None and (there == wanted or wanted.same_as(there)):
                 self._installed[key] = wanted  # one object instead of two equal ones
+            else:
+                desired.dirty.add(key)
         superfluous = [key for key in self._installed if desired.flow(key) is None]
         if superfluous and desired.dirty:
             self._recognize(superfluous)

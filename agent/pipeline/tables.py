@@ -64,6 +64,7 @@ class Table:
     pipeline: PipelineKind
     needs: frozenset[Feature]
     drops: bool = False
+    own_miss: bool = False  # a feature brings the flow for packets that match nothing else
     learned: bool = False  # its flows are written by packets: the agent neither adds nor removes any
 
 
@@ -73,9 +74,10 @@ def _table(
     pipeline: PipelineKind,
     *needs: Feature,
     drops: bool = False,
+    own_miss: bool = False,
     learned: bool = False,
 ) -> Table:
-    return Table(name, stage, pipeline, frozenset(needs), drops, learned)
+    return Table(name, stage, pipeline, frozenset(needs), drops, own_miss, learned)
 
 
 _ROOT, _PODS, _POLICY = Feature.ROOT, Feature.POD_CONNECTIVITY, Feature.NETWORK_POLICY
@@ -88,12 +90,12 @@ CLASSIFIER = _table("Classifier", Stage.CLASSIFIER, _IP, _PODS, drops=True)
 SPOOF_GUARD = _table("SpoofGuard", Stage.VALIDATION, _IP, _PODS, drops=True)
 IPV6 = _table("IPv6", Stage.VALIDATION, _IP, _PODS, Feature.IPV6)
 CONNTRACK_ZONE = _table("ConntrackZone", Stage.CONNTRACK_STATE, _IP, _ROOT)
-CONNTRACK_STATE = _table("ConntrackState", Stage.CONNTRACK_STATE, _IP, _ROOT)
+CONNTRACK_STATE = _table("ConntrackState", Stage.CONNTRACK_STATE, _IP, _ROOT, own_miss=True)
 DNAT = _table("DNAT", Stage.PRE_ROUTING, _IP, Feature.SERVICE_OFF)
 EGRESS_RULE = _table("EgressRule", Stage.EGRESS_SECURITY, _IP, _POLICY)
 EGRESS_DEFAULT_RULE = _table("EgressDefaultRule", Stage.EGRESS_SECURITY, _IP, _POLICY)
 EGRESS_METRIC = _table("EgressMetric", Stage.EGRESS_SECURITY, _IP, _POLICY)
-L3_FORWARDING = _table("L3Forwarding", Stage.ROUTING, _IP, _PODS)
+L3_FORWARDING = _table("L3Forwarding", Stage.ROUTING, _IP, _PODS, own_miss=True)
 L3_DEC_TTL = _table("L3DecTTL", Stage.ROUTING, _IP, _PODS)
 L2_FORWARDING_CALC = _table("L2ForwardingCalc", Stage.SWITCHING, _IP, _ROOT)
 INGRESS_SECURITY_CLASSIFIER = _table("IngressSecurityClassifier", Stage.INGRESS_SECURITY, _IP, _POLICY)

@@ -375,8 +375,10 @@ def table_features(body: bytes) -> list[tuple[int, str, bytes]]:
 
 
 def renamed_table(record: bytes, name: str) -> bytes:
-    """A table's record with another name, to be sent back."""
-    return record[:8] + name.encode()[:31].ljust(32, b"\0") + record[40:]
+    """The request to give a table another name: its record without properties, with the command "modify" (the
+    only one that OVS permits, in one message without further parts)."""
+    head = struct.pack("!HBB", TABLE_FEATURES_LENGTH, record[2], 1)
+    return head + record[4:8] + name.encode()[:31].ljust(32, b"\0") + record[40:TABLE_FEATURES_LENGTH]
 
 
 _UPDATES = {

@@ -48,15 +48,18 @@ class Flow:
         return self.key[KEY_LENGTH:]
 
     def same_as(self, other: Flow) -> bool:
-        """Whether both say the same, even if one was written by a switch that encodes some things otherwise."""
-        return self.cookie == other.cookie and (
-            (self.key == other.key and self.body == other.body)
-            or (
-                self.key[:KEY_LENGTH] == other.key[:KEY_LENGTH]
-                and m.canonical(self.match) == m.canonical(other.match)
-                and text.format_instructions(self.body) == text.format_instructions(other.body)
+        """Whether both say the same, even if a switch wrote one of them that encodes some things otherwise.
+        What cannot be read is not the same."""
+        if self.cookie != other.cookie or self.key[:KEY_LENGTH] != other.key[:KEY_LENGTH]:
+            return False
+        try:
+            same_match = self.key == other.key or m.canonical(self.match) == m.canonical(other.match)
+            return same_match and (
+                self.body == other.body
+                or text.format_instructions(self.body) == text.format_instructions(other.body)
             )
-        )
+        except CodecError:
+            return False
 
     def format(
         self, tables: Mapping[int, str] | None = None, ports: Mapping[int, str] | None = None, stats: str = ""
