@@ -51,6 +51,8 @@ class Endpoint:
         if verb == "get" and not request.name:
             verb = "list"
         watch = verb == "watch"
+        if watch and ctx.http.method != "GET":
+            raise errors.method_not_allowed()
         pretty = bool(ctx.form.pretty)
         ctx.form = negotiate(
             ctx.http.headers.get("Accept", ""),
@@ -135,7 +137,7 @@ class StoreEndpoint(Endpoint):
             version, items, token, remaining = _page(items, version, options)
         chosen = [stored for _, stored in items]
         return await render.compressed(
-            ctx, render.stored_list(ctx, self.info, chosen, version, token, remaining)
+            ctx, render.stored_list(ctx, self.info, chosen, version, token, remaining, options.selection.node)
         )
 
     def _state(self, options: ListOptions) -> tuple[int, list[tuple[Key, Stored]]]:

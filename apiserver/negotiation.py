@@ -110,6 +110,6 @@ def negotiate(
 def error_form(header: str, pretty: bool = False) -> Form:
     """The form in which to say that something failed: never a transform, JSON when in doubt."""
     for clause in parse_accept(header):
-        if clause.type in ALL:
+        if clause.type in ALL and not (clause.type == PROTOBUF and clause.parameters.get("as") == "Table"):
             return Form(clause.type, pretty=pretty)
     return Form(pretty=pretty)

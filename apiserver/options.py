@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import msgspec
@@ -134,7 +134,7 @@ def _namespace_of(document: Object) -> str:
     return str(document["metadata"].get("namespace", ""))
 
 
-_MATCHES = ("", "Exact", "NotOlderThan")
+_MATCH = "resourceVersionMatch"
 
 
 def read_options(
@@ -190,58 +190,36 @@ def watch_seconds(query: Mapping[str, str]) -> float:
 
 def _check_combinations(version: str, match: str, token: str, initial: bool | None, watch: bool) -> None:
     errors: list[FieldError] = []
-    if match not in _MATCHES:
-        supported = '"Exact", "NotOlderThan", ""'
-        errors.append(
-            FieldError(
-                "FieldValueNotSupported",
-                "resourceVersionMatch",
-                f'Unsupported value: "{match}": supported values: {supported}',
-            )
-        )
+
+    def forbid(field: str, detail: str) -> None:
+        errors.append(forbidden_value(field, detail))
+
+    def check_match(supported: Sequence[str]) -> None:
+        if match not in supported:
+            # In Kubernetes' order, which is not the sorted one.
+            text = ", ".join(f'"{choice}"' for choice in supported)
+            message = f'Unsupported value: "{match}": supported values: {text}'
+            errors.append(FieldError("FieldValueNotSupported", _MATCH, message))
+
     if watch:
         if initial is not None and match != "NotOlderThan":
-            errors.append(
-                forbidden_value(
-                    "resourceVersionMatch",
-                    "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan",
-                )
-            )
-        if match and initial is None:
-            errors.append(
-                forbidden_value(
-                    "resourceVersionMatch",
-                    "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided",
-                )
-            )
-        if match and token:
-            errors.append(
-                forbidden_value(
-                    "resourceVersionMatch", "resourceVersionMatch is forbidden when continue is provided"
-                )
-            )
+            forbid(_MATCH, "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan")
+        if match:
+            if initial is None:
+                forbid(_MATCH, f"{_MATCH} is forbidden for watch unless sendInitialEvents is provided")
+            check_match(("NotOlderThan",))
+            if token:
+                forbid(_MATCH, f"{_MATCH} is forbidden when continue is provided")
     else:
+        if match:
+            if not version:
+                forbid(_MATCH, f"{_MATCH} is forbidden unless resourceVersion is provided")
+            if token:
+                forbid(_MATCH, f"{_MATCH} is forbidden when continue is provided")
+            check_match(("Exact", "NotOlderThan", ""))
+            if match == "Exact" and version == "0":
+                forbid(_MATCH, f'{_MATCH} "exact" is forbidden for resourceVersion "0"')
         if initial is not None:
-            errors.append(forbidden_value("sendInitialEvents", "sendInitialEvents is forbidden for list"))
-        if match and not version:
-            errors.append(
-                forbidden_value(
-                    "resourceVersionMatch",
-                    "resourceVersionMatch is forbidden unless resourceVersion is provided",
-                )
-            )
-        if match and token:
-            errors.append(
-                forbidden_value(
-                    "resourceVersionMatch", "resourceVersionMatch is forbidden when continue is provided"
-                )
-            )
-        if match == "Exact" and version == "0":
-            errors.append(
-                forbidden_value(
-                    "resourceVersionMatch",
-                    'resourceVersionMatch "exact" is forbidden for resourceVersion "0"',
-                )
-            )
+            forbid("sendInitialEvents", "sendInitialEvents is forbidden for list")
     if errors:
         raise invalid("ListOptions", "meta.k8s.io", "", errors)

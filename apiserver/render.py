@@ -144,28 +144,32 @@ def stored_list(
     version: int,
     token: str = "",
     remaining: int | None = None,
+    node: str = "",
 ) -> web.Response:
-    """A list of stored objects at a version."""
+    """A list of stored objects at a version; ``node``: as that node sees them."""
     form = ctx.form
     if form.transform or form.media == YAML or form.pretty:
         documents = [document_of(info, stored) for stored in items]
         return plain_list(ctx, info, documents, str(version), token, remaining)
+
+    def encoded(media: Media, stored: Stored) -> bytes:
+        view = node if node and stored.record.has_views else None
+        return stored.record.encode(media, view, str(stored.version))
+
     if form.media == PROTOBUF:
         parts = [field(1, meta.encode_list_meta(str(version), token, remaining))]
-        parts += [
-            field(2, stored.record.encode(Media.PROTOBUF, None, str(stored.version))) for stored in items
-        ]
+        parts += [field(2, encoded(Media.PROTOBUF, stored)) for stored in items]
         body = wrap_typed(type_meta(info.api_version, info.list_kind), b"".join(parts))
         return respond(ctx, body, PROTOBUF)
-    encoded = [stored.record.encode(Media.JSON, None, str(stored.version)) for stored in items]
+    bodies = [encoded(Media.JSON, stored) for stored in items]
     if info.items_typed:
-        encoded = [typed_json(info, item) for item in encoded]
+        bodies = [typed_json(info, item) for item in bodies]
     head = {
         "kind": info.list_kind,
         "apiVersion": info.api_version,
         "metadata": list_metadata(str(version), token, remaining),
     }
-    body = b"".join((_encode(head)[:-1], b',"items":[', b",".join(encoded), b"]}\n"))
+    body = b"".join((_encode(head)[:-1], b',"items":[', b",".join(bodies), b"]}\n"))
     return respond(ctx, body, JSON)
 
 

@@ -118,6 +118,8 @@ def _requirement(tokens: _Tokens) -> Requirement:
     tokens.take()
     if operator in ("=", "==", "!="):
         value = tokens.take() if tokens.peek() not in ("", ",") else ""
+        if value in _SYMBOLS and value:
+            raise SelectorError(f"unable to parse requirement: found '{value}', expected: identifier")
         return Requirement(key, "notin" if operator == "!=" else "in", frozenset({_checked(key, value)}))
     if operator in ("<", ">"):
         value = tokens.take()
@@ -182,6 +184,8 @@ def parse_fields(text: str) -> tuple[FieldTerm, ...]:
         if match is None:
             raise SelectorError(f"invalid selector: '{text}'; can't understand '{part}'")
         label, operator, value = match.groups()
+        if re.search(r"(?<!\\)=", value):
+            raise SelectorError("invalid field selector: unescaped character in value: 61")
         terms.append(FieldTerm(label, re.sub(r"\\([\\,=])", r"\1", value), operator == "!="))
     return tuple(terms)
 
