@@ -31,7 +31,11 @@ class Admission:
                 self._complete_pod(kind, operation)
         elif operation.verb == "delete" and kind.resource == "namespaces" and operation.name in _PROTECTED:
             raise errors.forbidden("namespaces", "", operation.name, "this namespace may not be deleted")
-        if operation.verb in ("create", "update") and operation.user and kind.group == "rbac.authorization.k8s.io":
+        if (
+            operation.verb in ("create", "update")
+            and operation.user
+            and kind.group == "rbac.authorization.k8s.io"
+        ):
             self._check_escalation(kind, operation)
 
     def _check_namespace(self, kind: Kind, operation: Operation) -> None:
@@ -60,9 +64,12 @@ class Admission:
         tolerations = spec.setdefault("tolerations", [])
         for key in ("node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable"):
             if not any(
-                t.get("effect") in (None, "", "NoExecute") and t.get("key") in (None, "", key) for t in tolerations
+                t.get("effect") in (None, "", "NoExecute") and t.get("key") in (None, "", key)
+                for t in tolerations
             ):
-                tolerations.append({"key": key, "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 300})
+                tolerations.append(
+                    {"key": key, "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 300}
+                )
         account_name = spec.get("serviceAccountName") or "default"
         spec["serviceAccountName"] = spec["serviceAccount"] = account_name
         account = self._registry.get("serviceaccounts", operation.namespace, account_name)
@@ -92,7 +99,9 @@ class Admission:
             plural = "roles" if reference.get("kind") == "Role" else "clusterroles"
             ask = Ask("bind", kind.group, plural, "", namespace, reference.get("name", ""))
             resource = f"{plural}.{kind.group}"
-            role = self._registry.get(resource, namespace if plural == "roles" else "", reference.get("name", ""))
+            role = self._registry.get(
+                resource, namespace if plural == "roles" else "", reference.get("name", "")
+            )
             if role is None:
                 if self._rbac.allowed(who, ask) is None:
                     raise _role_not_found(plural, kind.group, reference.get("name", ""))
@@ -105,9 +114,7 @@ class Admission:
         if missing:
             lines = "\n".join(_rule_text(rule) for rule in missing)
             groups = " ".join(f'"{group}"' for group in who.groups)
-            why = (
-                f'user "{who.name}" (groups=[{groups}]) is attempting to grant RBAC permissions not currently held:\n{lines}'
-            )
+            why = f'user "{who.name}" (groups=[{groups}]) is attempting to grant RBAC permissions not currently held:\n{lines}'
             raise errors.forbidden(kind.plural, kind.group, operation.name, why)
 
 
@@ -134,17 +141,23 @@ def _mount_token(spec: Object) -> None:
         return
     name = generate_name("kube-api-access-")
     for container in unmounted:
-        container.setdefault("volumeMounts", []).append({"name": name, "readOnly": True, "mountPath": _TOKEN_PATH})
+        container.setdefault("volumeMounts", []).append(
+            {"name": name, "readOnly": True, "mountPath": _TOKEN_PATH}
+        )
     sources = [
         {"serviceAccountToken": {"expirationSeconds": 3607, "path": "token"}},
         {"configMap": {"name": "kube-root-ca.crt", "items": [{"key": "ca.crt", "path": "ca.crt"}]}},
         {
             "downwardAPI": {
-                "items": [{"path": "namespace", "fieldRef": {"apiVersion": "v1", "fieldPath": "metadata.namespace"}}]
+                "items": [
+                    {"path": "namespace", "fieldRef": {"apiVersion": "v1", "fieldPath": "metadata.namespace"}}
+                ]
             }
         },
     ]
-    spec.setdefault("volumes", []).append({"name": name, "projected": {"sources": sources, "defaultMode": 420}})
+    spec.setdefault("volumes", []).append(
+        {"name": name, "projected": {"sources": sources, "defaultMode": 420}}
+    )
 
 
 def _role_not_found(plural: str, group: str, name: str) -> StatusError:

@@ -18,6 +18,10 @@ from lab.api.access.authorization import ClusterAuthorizer
 from lab.api.access.rbac import MASTERS, Rbac
 from lab.api.access.tokens import TokenSigner
 from lab.api.admission import Admission
+from lab.api.aggregation.availability import Availability
+from lab.api.aggregation.backends import Backends
+from lab.api.aggregation.local import LocalServices
+from lab.api.aggregation.proxy import AggregatingProxy
 from lab.api.controllers.access import AccessController
 from lab.api.controllers.definitions import RESOURCE as DEFINITIONS
 from lab.api.controllers.definitions import DefinitionController
@@ -35,6 +39,7 @@ from lab.api.pki import ClusterKeys
 from lab.api.reactor import Reactor
 from lab.api.registry import Registry
 from lab.api.reviews import Reviews
+from runtime.tasks import Supervisor
 
 VERSION = {
     "major": "1",
@@ -171,6 +176,16 @@ class Cluster:
             self.ensure(self._api_service())
         self.reactor.drain()
 
+    def aggregate(self, supervisor: Supervisor) -> None:
+        """Passes on what APIServices give to other servers. Needs a running loop."""
+        backends = Backends(self.registry, self.keys)
+        LocalServices(self.registry, self.reactor, self.server)
+        availability = Availability(self.registry, self.reactor, backends, supervisor)
+        self.server.fallback = AggregatingProxy(backends, availability).serve
+        self.server.discovery.external = availability.discovery
+        supervisor.on_close("aggregation", backends.close)
+        self.reactor.drain()
+
     def ensure(self, document: Object) -> None:
         """Creates the object unless one of its name is there."""
         kind = self.registry.kind_of(document["apiVersion"], document["kind"])
@@ -204,4 +219,3 @@ class Cluster:
             "metadata": {"name": "kubernetes", "namespace": "default", "labels": labels},
             "spec": {"clusterIP": address, "clusterIPs": [address], "ports": ports, "type": "ClusterIP"},
         }
-

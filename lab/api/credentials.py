@@ -27,7 +27,9 @@ def _b64(data: bytes) -> str:
     return base64.b64encode(data).decode()
 
 
-def kubeconfig(server: str, ca: bytes, user: str, credentials: dict[str, Any], name: str = "antrea-lab") -> bytes:
+def kubeconfig(
+    server: str, ca: bytes, user: str, credentials: dict[str, Any], name: str = "antrea-lab"
+) -> bytes:
     """A kubeconfig with everything inside. ``server`` is the URL."""
     document = {
         "apiVersion": "v1",

@@ -55,7 +55,9 @@ class _Row:
         return value
 
 
-def resource_info(kind: Kind, schema: Object | None = None, extra: tuple[Subresource, ...] = ()) -> ResourceInfo:
+def resource_info(
+    kind: Kind, schema: Object | None = None, extra: tuple[Subresource, ...] = ()
+) -> ResourceInfo:
     """The kind in the words of the API server."""
     row = _Row(kind)
     columns = tuple(
@@ -160,7 +162,9 @@ class ObjectEndpoint(StoreEndpoint):
             ctx.dry_run,
         )
 
-    def _answer(self, ctx: Context, result: Result, operation: Operation, code: int = 200) -> web.StreamResponse:
+    def _answer(
+        self, ctx: Context, result: Result, operation: Operation, code: int = 200
+    ) -> web.StreamResponse:
         ctx.warnings += operation.warnings
         stored = Stored(Document(result.document), result.version)
         if not result.version:
@@ -219,7 +223,11 @@ class ObjectEndpoint(StoreEndpoint):
                     "the namespace of the provided object does not match the namespace sent on the request"
                 )
             metadata["namespace"] = namespace
-        if kind.creates_on_update and not subresource and self.registry.get(kind.resource, namespace, name) is None:
+        if (
+            kind.creates_on_update
+            and not subresource
+            and self.registry.get(kind.resource, namespace, name) is None
+        ):
             metadata.pop("resourceVersion", None)
             operation = self._operation(ctx, "create")
             self.ownership.created(kind, obj, ctx.field_manager)
@@ -345,7 +353,9 @@ class ObjectEndpoint(StoreEndpoint):
         _check_delete_options(options)
         chosen = read_options(self.info, ctx.query, ctx.info.namespace, watch=False).selection
         deleted: list[Stored] = []
-        for (namespace, name), stored in sorted(self.stores.items(self.info.store, chosen), key=lambda item: item[0]):
+        for (namespace, name), stored in sorted(
+            self.stores.items(self.info.store, chosen), key=lambda item: item[0]
+        ):
             operation = self._operation(ctx, "delete")
             operation.name = name
             operation.dry_run = "All" in (options.get("dryRun") or ())
@@ -388,7 +398,9 @@ def _check_identity(kind: Kind, document: Object, namespace: str, name: str) -> 
         raise errors.bad_request("metadata must be an object")
     given = metadata.get("name") or name
     if given != name:
-        raise errors.bad_request(f"the name of the object ({given}) does not match the name on the URL ({name})")
+        raise errors.bad_request(
+            f"the name of the object ({given}) does not match the name on the URL ({name})"
+        )
     where = metadata.get("namespace") or namespace
     if kind.namespaced and where != namespace:
         raise errors.bad_request(
@@ -414,7 +426,11 @@ def _check_delete_options(options: Object) -> None:
             "DeleteOptions",
             "",
             "",
-            [errors.not_supported("propagationPolicy", policy, ("Background", "Foreground", "Orphan", "nil"))],
+            [
+                errors.not_supported(
+                    "propagationPolicy", policy, ("Background", "Foreground", "Orphan", "nil")
+                )
+            ],
         )
     if policy is not None and options.get("orphanDependents") is not None:
         raise errors.invalid(

@@ -128,7 +128,9 @@ class Journal:
         for path in self._folder.glob("*.new"):
             path.unlink(missing_ok=True)
 
-    def record(self, resource: str, namespace: str, name: str, document: dict[str, Any] | None, version: int) -> None:
+    def record(
+        self, resource: str, namespace: str, name: str, document: dict[str, Any] | None, version: int
+    ) -> None:
         """Appends one change."""
         key = (namespace, name) if document is None else None
         data = _encode(Line(resource, version, document, key)) + b"\n"

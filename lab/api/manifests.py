@@ -22,8 +22,22 @@ if TYPE_CHECKING:
     from lab.api.cluster import Cluster
 
 _ORDER = ("CustomResourceDefinition", "Namespace", "Node", "ServiceAccount", "ConfigMap", "Secret", "Service")
-_GENERATED = ("uid", "resourceVersion", "creationTimestamp", "generation", "managedFields", "deletionTimestamp", "deletionGracePeriodSeconds", "selfLink")
-_OWN = (("configmaps", "kube-root-ca.crt"), ("serviceaccounts", "default"), ("configmaps", "extension-apiserver-authentication"), ("services", "kubernetes"))
+_GENERATED = (
+    "uid",
+    "resourceVersion",
+    "creationTimestamp",
+    "generation",
+    "managedFields",
+    "deletionTimestamp",
+    "deletionGracePeriodSeconds",
+    "selfLink",
+)
+_OWN = (
+    ("configmaps", "kube-root-ca.crt"),
+    ("serviceaccounts", "default"),
+    ("configmaps", "extension-apiserver-authentication"),
+    ("services", "kubernetes"),
+)
 _NOT_SAVED = ("events", "leases.coordination.k8s.io", "endpoints", "endpointslices.discovery.k8s.io")
 _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _Dumper: Any = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
@@ -93,7 +107,11 @@ def put(cluster: Cluster, document: Object) -> None:
         registry.create(kind, obj)
     else:
         registry.update(kind, namespace, name, lambda _old, _version: obj, unconditional=True)
-    if status and kind.has_status and kind.resource not in ("namespaces", "customresourcedefinitions.apiextensions.k8s.io"):
+    if (
+        status
+        and kind.has_status
+        and kind.resource not in ("namespaces", "customresourcedefinitions.apiextensions.k8s.io")
+    ):
 
         def with_status(current: Object, _version: int) -> Object:
             current["status"] = status
@@ -120,6 +138,8 @@ def save(cluster: Cluster, folder: pathlib.Path) -> int:
             documents.append({"apiVersion": kind.api_version, "kind": kind.kind, **obj, "metadata": kept})
         if documents:
             documents.sort(key=lambda d: (d["metadata"].get("namespace", ""), d["metadata"]["name"]))
-            (folder / f"{resource}.yaml").write_text(yaml.dump_all(documents, Dumper=_Dumper, sort_keys=False))
+            (folder / f"{resource}.yaml").write_text(
+                yaml.dump_all(documents, Dumper=_Dumper, sort_keys=False)
+            )
             count += len(documents)
     return count

@@ -72,7 +72,9 @@ class Authority:
         """The authority kept in NAME.crt and NAME.key, made if it is not there."""
         certificate_path, key_path = folder / f"{name}.crt", folder / f"{name}.key"
         if certificate_path.exists() and key_path.exists():
-            return Authority(x509.load_pem_x509_certificate(certificate_path.read_bytes()), _load_key(key_path))
+            return Authority(
+                x509.load_pem_x509_certificate(certificate_path.read_bytes()), _load_key(key_path)
+            )
         key = ec.generate_private_key(ec.SECP256R1())
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)])
         now = datetime.datetime.now(datetime.UTC)
@@ -125,7 +127,9 @@ class Authority:
             )
         )
         if names:
-            builder = builder.add_extension(x509.SubjectAlternativeName([_name(n) for n in names]), critical=False)
+            builder = builder.add_extension(
+                x509.SubjectAlternativeName([_name(n) for n in names]), critical=False
+            )
         return _pem(builder.sign(self.key, hashes.SHA256())), _key_pem(key)
 
 
@@ -173,7 +177,13 @@ class ClusterKeys:
 
 
 def _ensure_pair(
-    folder: pathlib.Path, name: str, authority: Authority, subject: str, names: tuple[str, ...], *, server: bool
+    folder: pathlib.Path,
+    name: str,
+    authority: Authority,
+    subject: str,
+    names: tuple[str, ...],
+    *,
+    server: bool,
 ) -> None:
     """Keeps NAME.crt and NAME.key while they are valid, of this authority, and for these names."""
     certificate_path, key_path, mark = folder / f"{name}.crt", folder / f"{name}.key", folder / f"{name}.for"

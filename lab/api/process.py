@@ -25,7 +25,13 @@ from runtime.errors import ConfigurationError
 from runtime.tasks import OnCrash, Supervisor
 
 logger = log.get("lab.api")
-_NAMES = ("localhost", "kubernetes", "kubernetes.default", "kubernetes.default.svc", "kubernetes.default.svc.cluster.local")
+_NAMES = (
+    "localhost",
+    "kubernetes",
+    "kubernetes.default",
+    "kubernetes.default.svc",
+    "kubernetes.default.svc.cluster.local",
+)
 
 
 @dataclass
@@ -49,7 +55,9 @@ def _address(text: str) -> tuple[str, int]:
         ipaddress.ip_address(host)
         number = int(port)
     except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is no ADDRESS:PORT (an IPv6 address goes in brackets)") from None
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is no ADDRESS:PORT (an IPv6 address goes in brackets)"
+        ) from None
     return host, number
 
 
@@ -64,15 +72,46 @@ def _networks(text: str) -> list[Network]:
 
 
 def parse(arguments: Sequence[str] | None = None) -> Options:
-    parser = argparse.ArgumentParser(prog="python -m lab.api", description="The Kubernetes API of a lab, in memory.")
-    parser.add_argument("--state-dir", type=pathlib.Path, required=True, help="keys, objects and the kubeconfig")
-    parser.add_argument("--listen-fd", type=int, action="append", default=[], metavar="N", help="an inherited listening socket")
+    parser = argparse.ArgumentParser(
+        prog="python -m lab.api", description="The Kubernetes API of a lab, in memory."
+    )
+    parser.add_argument(
+        "--state-dir", type=pathlib.Path, required=True, help="keys, objects and the kubeconfig"
+    )
+    parser.add_argument(
+        "--listen-fd",
+        type=int,
+        action="append",
+        default=[],
+        metavar="N",
+        help="an inherited listening socket",
+    )
     parser.add_argument("--listen", type=_address, action="append", default=[], metavar="ADDR:PORT")
-    parser.add_argument("--cluster-cidr", type=_networks, default="10.10.0.0/16", metavar="CIDR[,CIDR]", help="pod addresses, one CIDR for each family")
+    parser.add_argument(
+        "--cluster-cidr",
+        type=_networks,
+        default="10.10.0.0/16",
+        metavar="CIDR[,CIDR]",
+        help="pod addresses, one CIDR for each family",
+    )
     parser.add_argument("--service-cidr", type=_networks, default="10.96.0.0/16", metavar="CIDR[,CIDR]")
-    parser.add_argument("--load", type=pathlib.Path, action="append", default=[], metavar="DIR|FILE", help="manifests to apply at the first start")
-    parser.add_argument("--save", type=pathlib.Path, metavar="DIR", help="where to write the objects as manifests at the end")
-    parser.add_argument("--no-scheduler", dest="scheduler", action="store_false", help="leave pods without a node to somebody else")
+    parser.add_argument(
+        "--load",
+        type=pathlib.Path,
+        action="append",
+        default=[],
+        metavar="DIR|FILE",
+        help="manifests to apply at the first start",
+    )
+    parser.add_argument(
+        "--save", type=pathlib.Path, metavar="DIR", help="where to write the objects as manifests at the end"
+    )
+    parser.add_argument(
+        "--no-scheduler",
+        dest="scheduler",
+        action="store_false",
+        help="leave pods without a node to somebody else",
+    )
     given = parser.parse_args(arguments)
     if not given.listen and not given.listen_fd:
         given.listen = [("127.0.0.1", 0)]
@@ -109,6 +148,7 @@ async def serve(options: Options, supervisor: Supervisor) -> Cluster:
     cluster = Cluster(keys, options.cluster_cidrs, options.service_cidrs, highest, options.scheduler)
     cluster.restore(entries)
     cluster.furnish()
+    cluster.aggregate(supervisor)
     if not entries:
         for path in options.load:
             try:
@@ -146,7 +186,9 @@ def _inherited(number: int) -> socket.socket:
     try:
         return socket.socket(fileno=number)
     except OSError as error:
-        raise ConfigurationError(f"--listen-fd {number}: {error.strerror}: the parent has to pass an open socket") from error
+        raise ConfigurationError(
+            f"--listen-fd {number}: {error.strerror}: the parent has to pass an open socket"
+        ) from error
 
 
 async def _listen(

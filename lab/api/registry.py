@@ -34,7 +34,14 @@ from lab.api.validation.metadata import (
 )
 
 _SUFFIX = "bcdfghjklmnpqrstvwxz2456789"  # no vowels, no lookalikes: generated names spell nothing
-_SERVER_METADATA = ("uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds", "selfLink", "generation")
+_SERVER_METADATA = (
+    "uid",
+    "creationTimestamp",
+    "deletionTimestamp",
+    "deletionGracePeriodSeconds",
+    "selfLink",
+    "generation",
+)
 Observer = Callable[[Kind, Object | None, Object | None], None]
 Admission = Callable[[Kind, "Operation"], None]
 
@@ -145,7 +152,9 @@ class Registry:
     def create(self, kind: Kind, obj: Object, operation: Operation | None = None) -> Result:
         """Creates the decoded object (the registry owns it from now on). Raises StatusError."""
         metadata = obj.setdefault("metadata", {})
-        operation = operation or Operation("create", metadata.get("namespace", ""), metadata.get("name", ""), obj, None)
+        operation = operation or Operation(
+            "create", metadata.get("namespace", ""), metadata.get("name", ""), obj, None
+        )
         operation.new = obj
         if metadata.pop("resourceVersion", ""):
             raise StatusError(500, "", "resourceVersion should not be set on objects to be created")
@@ -236,7 +245,8 @@ class Registry:
         for admission in self._admissions:
             admission(kind, operation)
         metadata = new["metadata"]
-        if kind.tracks_generation and kind.generation_part(new) != kind.generation_part(old):
+        bound = subresource == "binding"  # a pod's node is the cluster's choice, not its writer's
+        if kind.tracks_generation and not bound and kind.generation_part(new) != kind.generation_part(old):
             metadata["generation"] = old["metadata"].get("generation", 0) + 1
         problems = FieldErrors()
         validate_metadata_update(metadata, old["metadata"], problems)
@@ -279,7 +289,12 @@ class Registry:
         return not metadata.get("deletionGracePeriodSeconds")
 
     def delete(
-        self, kind: Kind, namespace: str, name: str, options: Object | None = None, operation: Operation | None = None
+        self,
+        kind: Kind,
+        namespace: str,
+        name: str,
+        options: Object | None = None,
+        operation: Operation | None = None,
     ) -> tuple[Result, bool]:
         """Deletes or begins to; the flag says whether the object is gone. Raises StatusError."""
         options = options or {}
@@ -299,7 +314,9 @@ class Registry:
         deleting = bool(metadata.get("deletionTimestamp"))
         if kind.resource == "namespaces":
             new.setdefault("status", {})["phase"] = "Terminating"
-        waits = bool(metadata.get("finalizers")) or (kind.resource == "namespaces" and bool(new["spec"].get("finalizers")))
+        waits = bool(metadata.get("finalizers")) or (
+            kind.resource == "namespaces" and bool(new["spec"].get("finalizers"))
+        )
         if not waits and not grace:
             if not operation.dry_run:
                 self._publish(kind, old, None)
@@ -381,7 +398,10 @@ def _same(new: Object, old: Object) -> bool:
         return False
 
     def bare(obj: Object) -> Any:
-        managed = [{k: v for k, v in entry.items() if k != "time"} for entry in obj["metadata"].get("managedFields", ())]
+        managed = [
+            {k: v for k, v in entry.items() if k != "time"}
+            for entry in obj["metadata"].get("managedFields", ())
+        ]
         return {**obj, "metadata": {**obj["metadata"], "managedFields": managed}}
 
     return bool(bare(new) == bare(old))

@@ -123,7 +123,9 @@ def finalize_handler(registry: Registry) -> SubHandler:
             return obj
 
         kind = registry.kinds["namespaces"]
-        document, version = registry.update(kind, "", name, change, subresource="finalize", unconditional=True)
+        document, version = registry.update(
+            kind, "", name, change, subresource="finalize", unconditional=True
+        )
         metadata = {**document["metadata"], "resourceVersion": str(version)}
         return {"kind": "Namespace", "apiVersion": "v1", **document, "metadata": metadata}
 

@@ -93,7 +93,10 @@ class ClusterAuthenticator:
             namespace, _, name = wanted.removeprefix(SERVICE_ACCOUNT).partition(":")
             asks = [Ask("impersonate", "", "serviceaccounts", namespace=namespace, name=name)]
             groups = groups or ("system:serviceaccounts", f"system:serviceaccounts:{namespace}")
-        asks += [Ask("impersonate", "", "groups", name=group) for group in request.headers.getall("Impersonate-Group", ())]
+        asks += [
+            Ask("impersonate", "", "groups", name=group)
+            for group in request.headers.getall("Impersonate-Group", ())
+        ]
         who = Who(user.name, user.groups)
         for ask in asks:
             if self._rbac.allowed(who, ask) is None:

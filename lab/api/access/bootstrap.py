@@ -25,11 +25,15 @@ _VIEW = [
     _rule(_READ, "", "configmaps", "endpoints", "pods", "serviceaccounts", "services", "services/status"),
     _rule(_READ, "", "bindings", "events", "namespaces/status", "pods/log", "pods/status", "namespaces"),
     _rule(_READ, "discovery.k8s.io", "endpointslices"),
-    _rule(_READ, "apps", "daemonsets", "daemonsets/status", "deployments", "deployments/status", "replicasets"),
+    _rule(
+        _READ, "apps", "daemonsets", "daemonsets/status", "deployments", "deployments/status", "replicasets"
+    ),
     _rule(_READ, "networking.k8s.io", "networkpolicies"),
 ]
 _EDIT = [
-    _rule(_READ, "", "pods/attach", "pods/exec", "pods/portforward", "pods/proxy", "secrets", "services/proxy"),
+    _rule(
+        _READ, "", "pods/attach", "pods/exec", "pods/portforward", "pods/proxy", "secrets", "services/proxy"
+    ),
     _rule(["impersonate"], "", "serviceaccounts"),
     _rule(_WRITE, "", "pods", "pods/attach", "pods/exec", "pods/portforward", "pods/proxy"),
     _rule(["create"], "", "pods/eviction"),
@@ -59,7 +63,19 @@ _NODE = [
     _rule(["create", "delete", "get", "patch", "update"], "coordination.k8s.io", "leases"),
 ]
 _DISCOVERY = [
-    _urls("/api", "/api/*", "/apis", "/apis/*", "/healthz", "/livez", "/openapi", "/openapi/*", "/readyz", "/version", "/version/")
+    _urls(
+        "/api",
+        "/api/*",
+        "/apis",
+        "/apis/*",
+        "/healthz",
+        "/livez",
+        "/openapi",
+        "/openapi/*",
+        "/readyz",
+        "/version",
+        "/version/",
+    )
 ]
 _PUBLIC = [_urls("/healthz", "/livez", "/readyz", "/version", "/version/")]
 _SELF = [
@@ -100,7 +116,10 @@ def _binding(name: str, role: str, *subjects: tuple[str, str]) -> Object:
 
 def objects() -> list[Object]:
     """Every bootstrap role and binding, roles first."""
-    everything = [{"apiGroups": ["*"], "resources": ["*"], "verbs": ["*"]}, {"nonResourceURLs": ["*"], "verbs": ["*"]}]
+    everything = [
+        {"apiGroups": ["*"], "resources": ["*"], "verbs": ["*"]},
+        {"nonResourceURLs": ["*"], "verbs": ["*"]},
+    ]
     reader: Object = {
         "apiVersion": f"{GROUP}/v1",
         "kind": "Role",
@@ -132,7 +151,10 @@ def objects() -> list[Object]:
         _cluster_role("system:public-info-viewer", _PUBLIC),
         _cluster_role("system:auth-delegator", _DELEGATOR),
         _cluster_role("system:node", _NODE),
-        _cluster_role("system:monitoring", [_urls("/healthz", "/healthz/*", "/livez", "/livez/*", "/metrics", "/readyz", "/readyz/*")]),
+        _cluster_role(
+            "system:monitoring",
+            [_urls("/healthz", "/healthz/*", "/livez", "/livez/*", "/metrics", "/readyz", "/readyz/*")],
+        ),
         _binding("cluster-admin", "cluster-admin", ("Group", "system:masters")),
         _binding("system:discovery", "system:discovery", authenticated),
         _binding("system:basic-user", "system:basic-user", authenticated),

@@ -51,7 +51,9 @@ def rule_allows(rule: Object, ask: Ask) -> bool:
         return False
     resources = rule.get("resources", ())
     full = f"{ask.resource}/{ask.subresource}" if ask.subresource else ask.resource
-    if not ("*" in resources or full in resources or (ask.subresource and f"*/{ask.subresource}" in resources)):
+    if not (
+        "*" in resources or full in resources or (ask.subresource and f"*/{ask.subresource}" in resources)
+    ):
         return False
     names = rule.get("resourceNames", ())
     return not names or ask.name in names
@@ -133,7 +135,10 @@ class Rbac:
     def _subjects(binding: Object, namespace: str) -> Iterator[tuple[str, str]]:
         for subject in binding.get("subjects") or ():
             if subject.get("kind") == "ServiceAccount":
-                yield "User", f"{SERVICE_ACCOUNT}{subject.get('namespace') or namespace}:{subject.get('name')}"
+                yield (
+                    "User",
+                    f"{SERVICE_ACCOUNT}{subject.get('namespace') or namespace}:{subject.get('name')}",
+                )
             else:
                 yield subject.get("kind", ""), subject.get("name", "")
 

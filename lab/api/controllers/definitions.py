@@ -112,7 +112,9 @@ class DefinitionController:
         established = (
             _condition("Established", False, "NotAccepted", "not all names are accepted")
             if problem
-            else _condition("Established", True, "InitialNamesAccepted", "the initial names have been accepted")
+            else _condition(
+                "Established", True, "InitialNamesAccepted", "the initial names have been accepted"
+            )
         )
         names = definition["spec"]["names"] if not problem else definition["status"].get("acceptedNames", {})
 
@@ -126,7 +128,9 @@ class DefinitionController:
                 previous = before.get(condition["type"])
                 if previous is not None and previous["status"] == condition["status"]:
                     condition["lastTransitionTime"] = previous["lastTransitionTime"]
-            kept = [c for c in status.get("conditions", ()) if c["type"] not in ("NamesAccepted", "Established")]
+            kept = [
+                c for c in status.get("conditions", ()) if c["type"] not in ("NamesAccepted", "Established")
+            ]
             status["conditions"] = [*conditions, *kept]
             status["acceptedNames"] = names
             return obj

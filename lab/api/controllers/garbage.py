@@ -106,7 +106,9 @@ class GarbageCollector:
                 continue
             alive.append(reference)
         if not alive:
-            policy = "Foreground" if waiting and self._dependents.get(obj["metadata"]["uid"]) else "Background"
+            policy = (
+                "Foreground" if waiting and self._dependents.get(obj["metadata"]["uid"]) else "Background"
+            )
             self._delete(kind, namespace, name, obj["metadata"]["uid"], policy)
         elif len(alive) < len(references) and not waiting:
             self._change(kind, namespace, name, lambda metadata: metadata.update(ownerReferences=alive))
@@ -143,7 +145,9 @@ class GarbageCollector:
             return
 
         def without(metadata: Object) -> None:
-            metadata["ownerReferences"] = [r for r in metadata.get("ownerReferences", ()) if r.get("uid") != uid]
+            metadata["ownerReferences"] = [
+                r for r in metadata.get("ownerReferences", ()) if r.get("uid") != uid
+            ]
 
         self._change(kind, key[1], key[2], without)
 

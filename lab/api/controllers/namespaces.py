@@ -60,8 +60,14 @@ class NamespaceController:
                 "such as the internal service IP or kubernetes.default.svc. No other usage is guaranteed across "
                 "distributions of Kubernetes clusters."
             )
-            metadata = {"name": ROOT_CA, "namespace": name, "annotations": {"kubernetes.io/description": words}}
-            registry.create(registry.kinds["configmaps"], {"metadata": metadata, "data": {"ca.crt": self._root_ca}})
+            metadata = {
+                "name": ROOT_CA,
+                "namespace": name,
+                "annotations": {"kubernetes.io/description": words},
+            }
+            registry.create(
+                registry.kinds["configmaps"], {"metadata": metadata, "data": {"ca.crt": self._root_ca}}
+            )
 
     def _empty(self, name: str) -> None:
         """Deletes the contents; when nothing is left, the namespace itself."""
@@ -89,10 +95,20 @@ class NamespaceController:
 
     def _report(self, name: str, remaining: dict[str, int], finalizers: dict[str, int]) -> None:
         def conditions(obj: Object, _version: int) -> Object:
-            texts = ", ".join(f"{resource} has {count} resource instances" for resource, count in sorted(remaining.items()))
-            held = ", ".join(f"{finalizer} in {count} resource instances" for finalizer, count in sorted(finalizers.items()))
+            texts = ", ".join(
+                f"{resource} has {count} resource instances" for resource, count in sorted(remaining.items())
+            )
+            held = ", ".join(
+                f"{finalizer} in {count} resource instances"
+                for finalizer, count in sorted(finalizers.items())
+            )
             wanted = [
-                _condition("NamespaceContentRemaining", True, "SomeResourcesRemain", f"Some resources are remaining: {texts}"),
+                _condition(
+                    "NamespaceContentRemaining",
+                    True,
+                    "SomeResourcesRemain",
+                    f"Some resources are remaining: {texts}",
+                ),
                 _condition(
                     "NamespaceFinalizersRemaining",
                     bool(held),

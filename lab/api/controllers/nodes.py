@@ -38,7 +38,11 @@ class NodeIpam:
         node = self._registry.get("nodes", "", name)
         if node is None or node.get("spec", {}).get("podCIDRs"):
             return
-        used = {cidr for other in self._registry.items("nodes") for cidr in other.get("spec", {}).get("podCIDRs", ())}
+        used = {
+            cidr
+            for other in self._registry.items("nodes")
+            for cidr in other.get("spec", {}).get("podCIDRs", ())
+        }
         cidrs = []
         for network in self._networks:
             free = next((cidr for cidr in _subnets(network) if cidr not in used), None)
@@ -106,7 +110,8 @@ class Scheduler:
     def _refuse(self, namespace: str, name: str, message: str) -> None:
         def change(obj: Object, _version: int) -> Object:
             _set_condition(
-                obj, {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": message}
+                obj,
+                {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": message},
             )
             return obj
 
@@ -149,7 +154,10 @@ def _placement(node: Object) -> tuple[object, ...]:
 
 
 def _ready(node: Object) -> bool:
-    return any(c.get("type") == "Ready" and c.get("status") == "True" for c in node.get("status", {}).get("conditions", ()))
+    return any(
+        c.get("type") == "Ready" and c.get("status") == "True"
+        for c in node.get("status", {}).get("conditions", ())
+    )
 
 
 def _tolerates(pod: Object, taint: Object) -> bool:
@@ -167,7 +175,10 @@ def _tolerates(pod: Object, taint: Object) -> bool:
 
 def _affinity_fits(pod: Object, node: Object) -> bool:
     required = (
-        pod["spec"].get("affinity", {}).get("nodeAffinity", {}).get("requiredDuringSchedulingIgnoredDuringExecution")
+        pod["spec"]
+        .get("affinity", {})
+        .get("nodeAffinity", {})
+        .get("requiredDuringSchedulingIgnoredDuringExecution")
     )
     if not required:
         return True
@@ -205,4 +216,3 @@ def _summary(pod: Object, nodes: Sequence[Object]) -> str:
         counts[why] = counts.get(why, 0) + 1
     parts = ", ".join(f"{count} {why}" for why, count in sorted(counts.items()))
     return f"0/{len(nodes)} nodes are available: {parts}."
-

@@ -123,7 +123,9 @@ class ServiceAddresses:
             address = str(network[offset])
             if address not in self._used:
                 return address
-        raise StatusError(500, "InternalError", f"Internal error occurred: no cluster IP of {network} is free")
+        raise StatusError(
+            500, "InternalError", f"Internal error occurred: no cluster IP of {network} is free"
+        )
 
     def _assign_ports(self, spec: Object, key: tuple[str, str], problems: FieldErrors) -> None:
         taken = set(self._ports)
@@ -199,7 +201,11 @@ class EndpointController:
         if not selector:
             return
         pods = sorted(
-            (pod for pod in self._registry.items("pods", namespace) if _matches(selector, pod) and _has_address(pod)),
+            (
+                pod
+                for pod in self._registry.items("pods", namespace)
+                if _matches(selector, pod) and _has_address(pod)
+            ),
             key=lambda pod: pod["metadata"]["name"],
         )
         self._write_endpoints(service, pods)
@@ -265,7 +271,12 @@ class EndpointController:
             }
             labels = {**service["metadata"].get("labels", {}), SERVICE_LABEL: name, MANAGED_LABEL: _MANAGER}
             body: Object = {
-                "metadata": {"name": slice_name, "namespace": namespace, "labels": labels, "ownerReferences": [owner]},
+                "metadata": {
+                    "name": slice_name,
+                    "namespace": namespace,
+                    "labels": labels,
+                    "ownerReferences": [owner],
+                },
                 "addressType": family,
                 "endpoints": endpoints,
                 "ports": ports,
@@ -281,7 +292,11 @@ class EndpointController:
             return
 
         def change(current: Object, _version: int) -> Object:
-            kept = {key: value for key, value in current["metadata"].items() if key not in ("labels", "ownerReferences")}
+            kept = {
+                key: value
+                for key, value in current["metadata"].items()
+                if key not in ("labels", "ownerReferences")
+            }
             return {**body, "metadata": {**kept, **metadata}}
 
         registry.update(kind, metadata["namespace"], metadata["name"], change, unconditional=True)
@@ -306,13 +321,23 @@ def _has_address(pod: Object) -> bool:
 def _address(pod: Object, family: str) -> str:
     status = pod.get("status", {})
     listed = [entry.get("ip", "") for entry in status.get("podIPs", ())] or [status.get("podIP", "")]
-    return next((text for text in listed if _is_address(text) and f"IPv{ipaddress.ip_address(text).version}" == family), "")
+    return next(
+        (
+            text
+            for text in listed
+            if _is_address(text) and f"IPv{ipaddress.ip_address(text).version}" == family
+        ),
+        "",
+    )
 
 
 def _ready(pod: Object) -> bool:
     if pod["metadata"].get("deletionTimestamp"):
         return False
-    return any(c.get("type") == "Ready" and c.get("status") == "True" for c in pod.get("status", {}).get("conditions", ()))
+    return any(
+        c.get("type") == "Ready" and c.get("status") == "True"
+        for c in pod.get("status", {}).get("conditions", ())
+    )
 
 
 def _ports(service: Object, pod: Object | None) -> list[Object]:
@@ -321,7 +346,9 @@ def _ports(service: Object, pod: Object | None) -> list[Object]:
     for port in service["spec"].get("ports", ()):
         target: Any = port.get("targetPort")
         if isinstance(target, str):
-            declared = [p for c in (pod or {}).get("spec", {}).get("containers", ()) for p in c.get("ports", ())]
+            declared = [
+                p for c in (pod or {}).get("spec", {}).get("containers", ()) for p in c.get("ports", ())
+            ]
             target = next(
                 (
                     p["containerPort"]
@@ -341,7 +368,12 @@ def _ports(service: Object, pod: Object | None) -> list[Object]:
 
 def _reference(pod: Object) -> Object:
     metadata = pod["metadata"]
-    return {"kind": "Pod", "name": metadata["name"], "namespace": metadata["namespace"], "uid": metadata["uid"]}
+    return {
+        "kind": "Pod",
+        "name": metadata["name"],
+        "namespace": metadata["namespace"],
+        "uid": metadata["uid"],
+    }
 
 
 def _endpoint(service: Object, pod: Object, address: str) -> Object:

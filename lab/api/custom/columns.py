@@ -49,7 +49,9 @@ def _filter(key: str, wanted: str) -> Step:
             found = step(found)
         return any(str(value) == wanted for value in found)
 
-    return lambda values: [item for value in values if isinstance(value, list) for item in value if fits(item)]
+    return lambda values: [
+        item for value in values if isinstance(value, list) for item in value if fits(item)
+    ]
 
 
 @functools.lru_cache(maxsize=512)
@@ -104,5 +106,8 @@ def cell(kind: str, values: list[Any], now: datetime.datetime) -> Any:
 def definitions(columns: list[dict[str, Any]]) -> tuple[Column, ...]:
     return (
         Column("Name", format="name"),
-        *(Column(c["name"], c.get("type", "string"), c.get("priority", 0), c.get("format", "")) for c in columns),
+        *(
+            Column(c["name"], c.get("type", "string"), c.get("priority", 0), c.get("format", ""))
+            for c in columns
+        ),
     )

@@ -43,7 +43,11 @@ class CustomKind(Kind):
         if not isinstance(metadata, dict):
             raise DecodeError("metadata must be an object")
         clean, unknown = decode("meta.ObjectMeta", metadata)
-        body = {key: copy.deepcopy(item) for key, item in document.items() if key not in ("apiVersion", "kind", "metadata")}
+        body = {
+            key: copy.deepcopy(item)
+            for key, item in document.items()
+            if key not in ("apiVersion", "kind", "metadata")
+        }
         if self.schema and not self._preserve:
             unknown = [f"metadata.{path}" for path in unknown] + structural.prune(self.schema, body)
         return {"metadata": clean, **body}, unknown
@@ -61,7 +65,9 @@ class CustomKind(Kind):
             body = {key: value for key, value in obj.items() if key != "metadata"}
             schema = self.schema
             if "metadata" in schema.get("properties", {}) or schema.get("required"):
-                required = [n for n in schema.get("required", ()) if n not in ("metadata", "apiVersion", "kind")]
+                required = [
+                    n for n in schema.get("required", ()) if n not in ("metadata", "apiVersion", "kind")
+                ]
                 properties = {k: v for k, v in schema.get("properties", {}).items() if k != "metadata"}
                 schema = {**schema, "required": required, "properties": properties}
             validate(schema, body, "", errors)
@@ -84,5 +90,8 @@ class CustomKind(Kind):
     def cells(self, obj: Object, now: datetime.datetime) -> list[Any]:
         return [
             obj["metadata"]["name"],
-            *(printer.cell(c.get("type", "string"), printer.find(c["jsonPath"], obj), now) for c in self._columns),
+            *(
+                printer.cell(c.get("type", "string"), printer.find(c["jsonPath"], obj), now)
+                for c in self._columns
+            ),
         ]

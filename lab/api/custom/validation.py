@@ -71,7 +71,9 @@ def _is_base64(text: str) -> bool:
     return True
 
 
-_HOST = re.compile(r"^([a-zA-Z0-9]([a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?)(\.[a-zA-Z0-9]([a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?)*\.?$")
+_HOST = re.compile(
+    r"^([a-zA-Z0-9]([a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?)(\.[a-zA-Z0-9]([a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?)*\.?$"
+)
 _FORMATS: dict[str, Callable[[str], bool]] = {
     "ipv4": _is_ip(4),
     "ipv6": _is_ip(6),
@@ -158,10 +160,22 @@ def _validate_number(schema: Schema, value: float, path: str, errors: FieldError
     low, high = schema.get("minimum"), schema.get("maximum")
     if low is not None and (value < low or (schema.get("exclusiveMinimum") and value == low)):
         words = "greater than" if schema.get("exclusiveMinimum") else "greater than or equal to"
-        errors.invalid(path, value, f"{path} in body should be {words} {low:g}" if _short(low) else f"{path} in body should be {words} {low}")
+        errors.invalid(
+            path,
+            value,
+            f"{path} in body should be {words} {low:g}"
+            if _short(low)
+            else f"{path} in body should be {words} {low}",
+        )
     if high is not None and (value > high or (schema.get("exclusiveMaximum") and value == high)):
         words = "less than" if schema.get("exclusiveMaximum") else "less than or equal to"
-        errors.invalid(path, value, f"{path} in body should be {words} {high:g}" if _short(high) else f"{path} in body should be {words} {high}")
+        errors.invalid(
+            path,
+            value,
+            f"{path} in body should be {words} {high:g}"
+            if _short(high)
+            else f"{path} in body should be {words} {high}",
+        )
     step = schema.get("multipleOf")
     if step and value % step:
         errors.invalid(path, value, f"{path} in body should be a multiple of {step:g}")
@@ -241,7 +255,9 @@ def _validate_combinations(schema: Schema, value: Any, path: str, errors: FieldE
         count = sum(_valid(part, value, path) for part in choices)
         if count != 1:
             found = "none valid" if count == 0 else f"{count} valid alternatives"
-            errors.invalid("<nil>", "", f'"{path}" must validate one and only one schema (oneOf). Found {found}')
+            errors.invalid(
+                "<nil>", "", f'"{path}" must validate one and only one schema (oneOf). Found {found}'
+            )
     refused = schema.get("not")
     if refused and _valid(refused, value, path):
         errors.invalid("<nil>", "", f'"{path}" must not validate the schema (not)')

@@ -121,12 +121,19 @@ class RoleBindings(_Rbac):
             return ", ".join(s.get("name", "") for s in subjects if s.get("kind") == kind)
 
         accounts = ", ".join(
-            f"{s.get('namespace', '')}/{s.get('name', '')}" for s in subjects if s.get("kind") == "ServiceAccount"
+            f"{s.get('namespace', '')}/{s.get('name', '')}"
+            for s in subjects
+            if s.get("kind") == "ServiceAccount"
         )
         role = f"{reference.get('kind')}/{reference.get('name')}"
         return [obj["metadata"]["name"], role, age(obj, now), named("User"), named("Group"), accounts]
 
 
 class ClusterRoleBindings(RoleBindings):
-    kind, plural, singular, namespaced = "ClusterRoleBinding", "clusterrolebindings", "clusterrolebinding", False
+    kind, plural, singular, namespaced = (
+        "ClusterRoleBinding",
+        "clusterrolebindings",
+        "clusterrolebinding",
+        False,
+    )
     type_name = "rbac.ClusterRoleBinding"

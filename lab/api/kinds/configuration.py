@@ -47,7 +47,11 @@ class ConfigMaps(BuiltIn):
         self.validate(new, errors)
 
     def cells(self, obj: Object, now: datetime.datetime) -> list[Any]:
-        return [obj["metadata"]["name"], len(obj.get("data", {})) + len(obj.get("binaryData", {})), age(obj, now)]
+        return [
+            obj["metadata"]["name"],
+            len(obj.get("data", {})) + len(obj.get("binaryData", {})),
+            age(obj, now),
+        ]
 
 
 class Secrets(BuiltIn):

@@ -79,13 +79,21 @@ class Definitions(BuiltIn):
             if names.get(field):
                 problems = formats.dns1035_label(names[field].lower())
                 if problems:
-                    errors.invalid(f"spec.names.{field}", names[field], "may have mixed case, but should otherwise match: " + problems[0])
+                    errors.invalid(
+                        f"spec.names.{field}",
+                        names[field],
+                        "may have mixed case, but should otherwise match: " + problems[0],
+                    )
         if names.get("kind") and names.get("kind") == names.get("listKind"):
             errors.invalid("spec.names.listKind", names["listKind"], "kind and listKind may not be the same")
         if not versions:
-            errors.invalid("spec.versions", list(versions), "must have exactly one version marked as storage version")
+            errors.invalid(
+                "spec.versions", list(versions), "must have exactly one version marked as storage version"
+            )
         elif sum(bool(version.get("storage")) for version in versions) != 1:
-            errors.invalid("spec.versions", list(versions), "must have exactly one version marked as storage version")
+            errors.invalid(
+                "spec.versions", list(versions), "must have exactly one version marked as storage version"
+            )
         seen: set[str] = set()
         for i, version in enumerate(versions):
             path = f"spec.versions[{i}]"
@@ -111,11 +119,15 @@ class Definitions(BuiltIn):
         if established:
             errors.immutable("spec.scope", new["spec"].get("scope"), old["spec"].get("scope"))
             errors.immutable(
-                "spec.names.kind", new["spec"].get("names", {}).get("kind"), old["spec"].get("names", {}).get("kind")
+                "spec.names.kind",
+                new["spec"].get("names", {}).get("kind"),
+                old["spec"].get("names", {}).get("kind"),
             )
         errors.immutable("spec.group", new["spec"].get("group"), old["spec"].get("group"))
         errors.immutable(
-            "spec.names.plural", new["spec"].get("names", {}).get("plural"), old["spec"].get("names", {}).get("plural")
+            "spec.names.plural",
+            new["spec"].get("names", {}).get("plural"),
+            old["spec"].get("names", {}).get("plural"),
         )
 
     def warnings(self, obj: Object) -> list[str]:
@@ -158,7 +170,9 @@ def _validate_schema(schema: Any, path: str, root: bool, errors: FieldErrors) ->
     kind = schema.get("type", "")
     if root and kind != "object":
         errors.invalid(f"{path}.type", kind, "must be object at the root")
-    open_ended = schema.get("x-kubernetes-int-or-string") or schema.get("x-kubernetes-preserve-unknown-fields")
+    open_ended = schema.get("x-kubernetes-int-or-string") or schema.get(
+        "x-kubernetes-preserve-unknown-fields"
+    )
     if not kind and not open_ended:
         errors.required(f"{path}.type", "must not be empty for specified object fields")
     elif kind and kind not in _TYPES:
@@ -167,9 +181,15 @@ def _validate_schema(schema: Any, path: str, root: bool, errors: FieldErrors) ->
         try:
             re.compile(schema["pattern"])
         except re.error as problem:
-            errors.invalid(f"{path}.pattern", schema["pattern"], f"must be a valid regular expression, but isn't: {problem}")
+            errors.invalid(
+                f"{path}.pattern",
+                schema["pattern"],
+                f"must be a valid regular expression, but isn't: {problem}",
+            )
     if schema.get("properties") and schema.get("additionalProperties"):
-        errors.forbidden(f"{path}.additionalProperties", "additionalProperties and properties are mutual exclusive")
+        errors.forbidden(
+            f"{path}.additionalProperties", "additionalProperties and properties are mutual exclusive"
+        )
     for name, part in (schema.get("properties") or {}).items():
         _validate_schema(part, f"{path}.properties[{name}]", False, errors)
     if kind == "array" and "items" not in schema:

@@ -70,11 +70,11 @@ class _Webhooks(BuiltIn):
                     f"{path}.name", name, "should be a domain with at least three segments separated by dots"
                 )
             if hook.get("sideEffects") not in ("None", "NoneOnDryRun"):
-                errors.not_supported(f"{path}.sideEffects", hook.get("sideEffects", ""), ("None", "NoneOnDryRun"))
-            if not hook.get("admissionReviewVersions"):
-                errors.required(
-                    f"{path}.admissionReviewVersions", "must specify one of v1, v1beta1"
+                errors.not_supported(
+                    f"{path}.sideEffects", hook.get("sideEffects", ""), ("None", "NoneOnDryRun")
                 )
+            if not hook.get("admissionReviewVersions"):
+                errors.required(f"{path}.admissionReviewVersions", "must specify one of v1, v1beta1")
             config = hook.get("clientConfig", {})
             if ("url" in config) == ("service" in config):
                 errors.required(f"{path}.clientConfig", "exactly one of url or service is required")
@@ -132,7 +132,7 @@ class APIServices(BuiltIn):
         wanted = f"{version}.{group}"
         name = obj["metadata"].get("name", "")
         if name != wanted:
-            errors.invalid("metadata.name", name, f"must be `spec.version+\".\"+spec.group`: \"{wanted}\"")
+            errors.invalid("metadata.name", name, f'must be `spec.version+"."+spec.group`: "{wanted}"')
         if group:
             errors.invalids("spec.group", group, formats.dns_subdomain(group))
         if not version:
@@ -148,7 +148,9 @@ class APIServices(BuiltIn):
         service, bundle = spec.get("service"), spec.get("caBundle", "")
         if service is None:
             if bundle:
-                errors.invalid("spec.caBundle", f"{len(bundle)} bytes", "local APIServices may not have a caBundle")
+                errors.invalid(
+                    "spec.caBundle", f"{len(bundle)} bytes", "local APIServices may not have a caBundle"
+                )
             if spec.get("insecureSkipTLSVerify"):
                 errors.invalid(
                     "spec.insecureSkipTLSVerify", True, "local APIServices may not have insecureSkipTLSVerify"
@@ -158,11 +160,13 @@ class APIServices(BuiltIn):
             if not service.get(field):
                 errors.required(f"spec.service.{field}")
         if not 1 <= service.get("port", 443) <= 65535:
-            errors.invalid("spec.service.port", service["port"], "port is not valid: must be between 1 and 65535, inclusive")
-        if spec.get("insecureSkipTLSVerify") and bundle:
             errors.invalid(
-                "spec.insecureSkipTLSVerify", True, "may not be true if caBundle is present"
+                "spec.service.port",
+                service["port"],
+                "port is not valid: must be between 1 and 65535, inclusive",
             )
+        if spec.get("insecureSkipTLSVerify") and bundle:
+            errors.invalid("spec.insecureSkipTLSVerify", True, "may not be true if caBundle is present")
         if bundle and not re.search(rb"-----BEGIN CERTIFICATE-----", base64.b64decode(bundle)):
             errors.invalid("spec.caBundle", "", "data does not contain any valid RSA or ECDSA certificates")
 

@@ -45,16 +45,28 @@ class Namespaces(BuiltIn):
         for finalizer in obj.get("spec", {}).get("finalizers", ()):
             problems = formats.qualified_name(finalizer)
             errors.invalids("spec.finalizers", finalizer, problems)
-            if not problems and "/" not in finalizer and finalizer not in (FINALIZER, "orphan", "foregroundDeletion"):
-                errors.invalid("spec.finalizers", finalizer, "name is neither a standard finalizer name nor is it fully qualified")
+            if (
+                not problems
+                and "/" not in finalizer
+                and finalizer not in (FINALIZER, "orphan", "foregroundDeletion")
+            ):
+                errors.invalid(
+                    "spec.finalizers",
+                    finalizer,
+                    "name is neither a standard finalizer name nor is it fully qualified",
+                )
 
     def validate_status(self, new: Object, old: Object, errors: FieldErrors) -> None:
         phase = new.get("status", {}).get("phase")
         deleting = bool(new["metadata"].get("deletionTimestamp"))
         if not deleting and phase != "Active":
-            errors.invalid("status.Phase", phase or "", "may only be 'Active' if `deletionTimestamp` is empty")
+            errors.invalid(
+                "status.Phase", phase or "", "may only be 'Active' if `deletionTimestamp` is empty"
+            )
         if deleting and phase != "Terminating":
-            errors.invalid("status.Phase", phase or "", "may only be 'Terminating' if `deletionTimestamp` is not empty")
+            errors.invalid(
+                "status.Phase", phase or "", "may only be 'Terminating' if `deletionTimestamp` is not empty"
+            )
 
     def fields(self, obj: Object) -> dict[str, str]:
         return {"status.phase": obj.get("status", {}).get("phase", "")}

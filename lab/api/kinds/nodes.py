@@ -74,9 +74,11 @@ class Nodes(BuiltIn):
         self.validate(new, errors)
         was, now = old.get("spec", {}), new.get("spec", {})
         if was.get("podCIDRs") and was["podCIDRs"] != now.get("podCIDRs"):
-            errors.forbidden("spec.podCIDRs", "node updates may not change podCIDR except from \"\" to valid")
+            errors.forbidden("spec.podCIDRs", 'node updates may not change podCIDR except from "" to valid')
         if was.get("providerID") and was["providerID"] != now.get("providerID"):
-            errors.forbidden("spec.providerID", 'node updates may not change providerID except from "" to valid')
+            errors.forbidden(
+                "spec.providerID", 'node updates may not change providerID except from "" to valid'
+            )
 
     def validate_status(self, new: Object, old: Object, errors: FieldErrors) -> None:
         for i, entry in enumerate(new.get("status", {}).get("addresses", ())):
@@ -98,7 +100,9 @@ class Nodes(BuiltIn):
             state = "Ready" if conditions["Ready"] == "True" else "NotReady"
         if spec.get("unschedulable"):
             state += ",SchedulingDisabled"
-        roles = {key.removeprefix(_ROLE) for key in metadata.get("labels", {}) if key.startswith(_ROLE)} - {""}
+        roles = {key.removeprefix(_ROLE) for key in metadata.get("labels", {}) if key.startswith(_ROLE)} - {
+            ""
+        }
         info = status.get("nodeInfo", {})
         addresses = status.get("addresses", ())
 

@@ -54,7 +54,12 @@ def _default_container(container: Object, host_network: bool) -> None:
     for name in _PROBES:
         probe = container.get(name)
         if probe is not None:
-            for key, value in (("timeoutSeconds", 1), ("periodSeconds", 10), ("successThreshold", 1), ("failureThreshold", 3)):
+            for key, value in (
+                ("timeoutSeconds", 1),
+                ("periodSeconds", 10),
+                ("successThreshold", 1),
+                ("failureThreshold", 3),
+            ):
                 probe[key] = probe.get(key) or value
             if "httpGet" in probe:
                 probe["httpGet"].setdefault("path", "/")
@@ -107,7 +112,11 @@ def validate(spec: Object, path: str, errors: FieldErrors) -> None:
     for field, lowest in (("terminationGracePeriodSeconds", 0), ("activeDeadlineSeconds", 1)):
         value = spec.get(field)
         if value is not None and value < lowest:
-            words = "must be greater than or equal to 0" if lowest == 0 else "must be between 1 and 2147483647, inclusive"
+            words = (
+                "must be greater than or equal to 0"
+                if lowest == 0
+                else "must be between 1 and 2147483647, inclusive"
+            )
             errors.invalid(f"{path}.{field}", value, words)
     for i, toleration in enumerate(spec.get("tolerations", ())):
         _validate_toleration(toleration, f"{path}.tolerations[{i}]", errors)
@@ -140,7 +149,9 @@ def _validate_volumes(volumes: Any, path: str, errors: FieldErrors) -> set[str]:
     return names
 
 
-def _validate_container(container: Object, path: str, volumes: set[str], names: set[str], errors: FieldErrors) -> None:
+def _validate_container(
+    container: Object, path: str, volumes: set[str], names: set[str], errors: FieldErrors
+) -> None:
     name = container.get("name", "")
     if not name:
         errors.required(f"{path}.name")
@@ -209,7 +220,9 @@ def _validate_toleration(toleration: Object, path: str, errors: FieldErrors) -> 
         errors.invalids(f"{path}.key", key, formats.qualified_name(key))
     elif operator != "Exists":
         errors.invalid(
-            f"{path}.operator", operator, "operator must be Exists when `key` is empty, which means \"match all values and all keys\""
+            f"{path}.operator",
+            operator,
+            'operator must be Exists when `key` is empty, which means "match all values and all keys"',
         )
     if operator not in ("Equal", "Exists"):
         errors.not_supported(f"{path}.operator", operator, ("Equal", "Exists"))

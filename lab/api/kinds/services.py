@@ -42,7 +42,9 @@ class Services(BuiltIn):
         if affinity == "None":
             spec.pop("sessionAffinityConfig", None)
         elif affinity == "ClientIP":
-            spec.setdefault("sessionAffinityConfig", {}).setdefault("clientIP", {}).setdefault("timeoutSeconds", 10800)
+            spec.setdefault("sessionAffinityConfig", {}).setdefault("clientIP", {}).setdefault(
+                "timeoutSeconds", 10800
+            )
         kind = spec.setdefault("type", "ClusterIP")
         for port in spec.get("ports", ()):
             port.setdefault("protocol", "TCP")
@@ -123,7 +125,8 @@ class Services(BuiltIn):
         spec, status = obj.get("spec", {}), obj.get("status", {})
         kind, external = spec.get("type", ""), ",".join(spec.get("externalIPs", ()))
         balanced = ",".join(
-            entry.get("ip") or entry.get("hostname", "") for entry in status.get("loadBalancer", {}).get("ingress", ())
+            entry.get("ip") or entry.get("hostname", "")
+            for entry in status.get("loadBalancer", {}).get("ingress", ())
         )
         if kind == "ExternalName":
             external = spec.get("externalName", "")

@@ -76,7 +76,9 @@ def selector_text(selector: Mapping[str, Any] | None) -> str:
     """A label selector as one line: `a=b,c in (d,e),!f`; `<none>` when it selects everything."""
     if selector is None:
         return "<none>"
-    terms: list[tuple[str, str]] = [(key, f"{key}={value}") for key, value in selector.get("matchLabels", {}).items()]
+    terms: list[tuple[str, str]] = [
+        (key, f"{key}={value}") for key, value in selector.get("matchLabels", {}).items()
+    ]
     for term in selector.get("matchExpressions", ()):
         key, values = term.get("key", ""), ",".join(sorted(term.get("values", ())))
         text = {

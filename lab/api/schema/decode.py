@@ -78,7 +78,9 @@ def _value(owner: Type, type_: FieldType, value: Any, path: str, unknown: list[s
         if not isinstance(value, dict):
             raise _refuse(value, owner, path, type_)
         assert type_.inner is not None
-        return {key: _element(owner, type_.inner, item, f"{path}.{key}", unknown) for key, item in value.items()}
+        return {
+            key: _element(owner, type_.inner, item, f"{path}.{key}", unknown) for key, item in value.items()
+        }
     if type_.is_object:
         if not isinstance(value, dict):
             raise _refuse(value, owner, path, type_)
@@ -108,7 +110,11 @@ def _scalar(owner: Type, type_: FieldType, value: Any, path: str) -> Any:
         if isinstance(value, float) and value.is_integer():
             value = int(value)
         bits = int(base[3:])
-        if isinstance(value, bool) or not isinstance(value, int) or not -(1 << bits - 1) <= value < 1 << bits - 1:
+        if (
+            isinstance(value, bool)
+            or not isinstance(value, int)
+            or not -(1 << bits - 1) <= value < 1 << bits - 1
+        ):
             raise _refuse(value, owner, path, type_)
         return value
     if base == "float64":

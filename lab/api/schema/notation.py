@@ -56,7 +56,9 @@ class FieldType:
             assert self.inner is not None
             return "map[string]" + self.inner.go()
         if self.base in SCALARS:
-            return {"bytes": "[]uint8", "time": "v1.Time", "quantity": "resource.Quantity"}.get(self.base, self.base)
+            return {"bytes": "[]uint8", "time": "v1.Time", "quantity": "resource.Quantity"}.get(
+                self.base, self.base
+            )
         return "v1." + self.base.rpartition(".")[2]
 
 

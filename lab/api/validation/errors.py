@@ -22,7 +22,9 @@ _WORDS = {
     "FieldValueTypeInvalid": "Invalid value",
     "InternalError": "Internal error",
 }
-_WITHOUT_VALUE = frozenset(("FieldValueRequired", "FieldValueForbidden", "FieldValueTooLong", "InternalError"))
+_WITHOUT_VALUE = frozenset(
+    ("FieldValueRequired", "FieldValueForbidden", "FieldValueTooLong", "InternalError")
+)
 
 
 def shown(value: Any) -> str:

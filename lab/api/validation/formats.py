@@ -17,9 +17,7 @@ _RE_SUBDOMAIN = re.compile(_SUBDOMAIN)
 _RE_LABEL_1035 = re.compile(_LABEL_1035)
 _RE_CONFIG_KEY = re.compile(_CONFIG_KEY)
 
-_QUALIFIED_WORDS = (
-    "must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character"
-)
+_QUALIFIED_WORDS = "must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character"
 _VALUE_WORDS = (
     "a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', "
     "and must start and end with an alphanumeric character"
@@ -67,7 +65,9 @@ def qualified_name(value: str) -> list[str]:
     elif len(name) > 63:
         problems.append("name part " + _at_most(63))
     if not _RE_QUALIFIED.fullmatch(name):
-        problems.append("name part " + _pattern_message(_QUALIFIED_WORDS, _QUALIFIED, "MyName", "my.name", "123-abc"))
+        problems.append(
+            "name part " + _pattern_message(_QUALIFIED_WORDS, _QUALIFIED, "MyName", "my.name", "123-abc")
+        )
     return problems
 
 
@@ -136,7 +136,9 @@ def environment_name(value: str) -> list[str]:
     if not value:
         return ["environment variable name must be non-empty"]
     if not all(" " <= char <= "~" and char != "=" for char in value):
-        return ["a valid environment variable name must consist only of printable ASCII characters other than '='"]
+        return [
+            "a valid environment variable name must consist only of printable ASCII characters other than '='"
+        ]
     return []
 
 

@@ -28,7 +28,9 @@ def validate_annotations(annotations: Mapping[str, str], path: str, errors: Fiel
         errors.too_long(path, _MAX_ANNOTATIONS)
 
 
-def validate_owner_references(references: Sequence[Mapping[str, Any]], path: str, errors: FieldErrors) -> None:
+def validate_owner_references(
+    references: Sequence[Mapping[str, Any]], path: str, errors: FieldErrors
+) -> None:
     controller = ""
     for reference in references:
         api_version = reference.get("apiVersion", "")
@@ -65,7 +67,9 @@ def _validate_common(metadata: Mapping[str, Any], errors: FieldErrors) -> None:
     validate_owner_references(metadata.get("ownerReferences", ()), "metadata.ownerReferences", errors)
 
 
-def validate_metadata(metadata: Mapping[str, Any], namespaced: bool, check: NameCheck, errors: FieldErrors) -> None:
+def validate_metadata(
+    metadata: Mapping[str, Any], namespaced: bool, check: NameCheck, errors: FieldErrors
+) -> None:
     """Metadata of an object about to be created; its name has been generated already."""
     prefix = metadata.get("generateName", "")
     if prefix:  # whatever follows the prefix is valid, so a trailing dash is

@@ -1,0 +1,1 @@
+"""Aggregated API servers: APIServices, whether they answer, and the requests passed on to them."""

@@ -1,0 +1,250 @@
+"""Whether aggregated servers answer: the Available condition of each APIService, and their discovery.
+
+A server is asked for its group version again and again: soon while it is not there (0.1 s to 2 s), every 10 s
+while it is, at once when the APIService, its Service or Endpoints change and when a call to it fails. What it
+serves is read at the same time, so that discovery needs to wait for nobody.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+import aiohttp
+import msgspec
+
+from lab.api import clock
+from lab.api.aggregation.backends import BackendError, Backends
+from lab.api.kinds.kind import Kind, Object
+from lab.api.reactor import Reactor
+from lab.api.registry import Registry
+from runtime.tasks import OnCrash, Supervisor
+
+RESOURCE = "apiservices.apiregistration.k8s.io"
+_STEADY = 10.0
+_FIRST, _SLOWEST = 0.1, 2.0
+_TIMEOUT = aiohttp.ClientTimeout(total=5, sock_connect=2)
+AUTOMANAGED = "kube-aggregator.kubernetes.io/automanaged"
+
+
+class _Probe:
+    """The state of one APIService's server."""
+
+    def __init__(self) -> None:
+        self.wake = asyncio.Event()
+        self.available = False
+        self.resources: Object | None = None  # its APIResourceList
+        self.task: asyncio.Task[None] | None = None
+
+
+class Availability:
+    def __init__(
+        self, registry: Registry, reactor: Reactor, backends: Backends, supervisor: Supervisor
+    ) -> None:
+        self._registry = registry
+        self._reactor = reactor
+        self._backends = backends
+        self._supervisor = supervisor
+        self._probes: dict[str, _Probe] = {}
+        registry.observe(self._observe)
+        for api_service in registry.items(RESOURCE):
+            self._follow(api_service["metadata"]["name"])
+
+    # --- what changes ---
+
+    def _observe(self, kind: Kind, old: Object | None, new: Object | None) -> None:
+        obj = new if new is not None else old
+        assert obj is not None
+        if kind.resource == RESOURCE:
+            if old is None or new is None or old.get("spec") != new.get("spec"):
+                self._follow(obj["metadata"]["name"])
+        elif kind.resource in ("services", "endpoints"):
+            key = (obj["metadata"]["namespace"], obj["metadata"]["name"])
+            for api_service in self._registry.items(RESOURCE):
+                service = api_service["spec"].get("service")
+                if service and (service.get("namespace"), service.get("name")) == key:
+                    self.check(api_service["metadata"]["name"])
+
+    def check(self, name: str) -> None:
+        """Asks the server again now: a call to it has failed, or something about it has changed."""
+        probe = self._probes.get(name)
+        if probe is not None:
+            probe.wake.set()
+
+    def _follow(self, name: str) -> None:
+        api_service = self._registry.get(RESOURCE, "", name)
+        remote = api_service is not None and api_service["spec"].get("service") is not None
+        if api_service is not None and not remote:
+            self._report_soon(name, True, "Local", "Local APIServices are always available")
+        probe = self._probes.get(name)
+        if not remote:
+            if probe is not None:
+                del self._probes[name]
+                probe.wake.set()
+        elif probe is None:
+            probe = self._probes[name] = _Probe()
+            current = probe
+            probe.task = self._supervisor.start(
+                f"apiservice-{name}", lambda: self._run(name, current), OnCrash.RESTART
+            )
+        else:
+            probe.wake.set()
+
+    # --- asking ---
+
+    async def _run(self, name: str, probe: _Probe) -> None:
+        delay = _FIRST
+        while self._probes.get(name) is probe:
+            probe.wake.clear()
+            available = await self._ask(name, probe)
+            delay = _STEADY if available else min(_SLOWEST, _FIRST if probe.available else delay * 2)
+            if available != probe.available:
+                delay = _STEADY if available else _FIRST
+            probe.available = available
+            try:
+                await asyncio.wait_for(probe.wake.wait(), delay)
+                delay = _FIRST
+            except TimeoutError:
+                pass
+
+    async def _ask(self, name: str, probe: _Probe) -> bool:
+        api_service = self._registry.get(RESOURCE, "", name)
+        if api_service is None or "service" not in api_service["spec"]:
+            return False
+        spec = api_service["spec"]
+        path = f"/apis/{spec['group']}/{spec['version']}"
+        try:
+            backend = self._backends.resolve(api_service)
+            headers = {"X-Remote-User": "system:kube-aggregator", "X-Remote-Group": "system:masters"}
+            async with self._backends.session.get(
+                backend.url(path),
+                ssl=backend.tls,
+                server_hostname=backend.server_name,
+                headers=headers,
+                timeout=_TIMEOUT,
+            ) as response:
+                body = await response.read()
+                if not 200 <= response.status < 300:
+                    words = f"bad status from {backend.url(path)}: {response.status}"
+                    raise BackendError("FailedDiscoveryCheck", words)
+            probe.resources = msgspec.json.decode(body)
+        except BackendError as error:
+            self._report_soon(name, False, error.reason, str(error))
+            return False
+        except (aiohttp.ClientError, OSError, TimeoutError, ValueError, msgspec.MsgspecError) as error:
+            text = str(error) or type(error).__name__
+            words = (
+                f"failing or missing response from {path} of service/{spec['service'].get('name')}: {text}"
+            )
+            self._report_soon(name, False, "FailedDiscoveryCheck", words)
+            return False
+        self._report_soon(name, True, "Passed", "all checks passed")
+        return True
+
+    def _report_soon(self, name: str, state: bool, reason: str, message: str) -> None:
+        self._reactor.soon(
+            ("available", name, state, reason), lambda: self._report(name, state, reason, message)
+        )
+
+    def _report(self, name: str, state: bool, reason: str, message: str) -> None:
+        api_service = self._registry.get(RESOURCE, "", name)
+        if api_service is None:
+            return
+        status = "True" if state else "False"
+        conditions = api_service.get("status", {}).get("conditions", [])
+        before = next((c for c in conditions if c.get("type") == "Available"), None)
+        if before is not None and (before["status"], before["reason"]) == (status, reason):
+            return
+        moved = before is None or before["status"] != status
+        since = clock.stamp() if moved or before is None else before["lastTransitionTime"]
+        condition = {
+            "type": "Available",
+            "status": status,
+            "lastTransitionTime": since,
+            "reason": reason,
+            "message": message,
+        }
+
+        def change(obj: Object, _version: int) -> Object:
+            kept = [c for c in obj.get("status", {}).get("conditions", ()) if c.get("type") != "Available"]
+            obj["status"] = {**obj.get("status", {}), "conditions": [*kept, condition]}
+            return obj
+
+        kind = self._registry.kinds[RESOURCE]
+        self._registry.update(kind, "", name, change, subresource="status", unconditional=True)
+
+    # --- what they serve ---
+
+    def remote(self, group: str, version: str) -> tuple[str, Object] | None:
+        """Name and object of the APIService behind a group version that another server has."""
+        name = f"{version}.{group}"
+        api_service = self._registry.get(RESOURCE, "", name)
+        if api_service is None or "service" not in api_service["spec"]:
+            return None
+        return name, api_service
+
+    async def discovery(self) -> Sequence[Object]:
+        """An APIGroupDiscovery for each group of other servers, the most important first."""
+        groups: dict[str, list[Object]] = {}
+        for api_service in self._registry.items(RESOURCE):
+            if "service" in api_service["spec"]:
+                groups.setdefault(api_service["spec"]["group"], []).append(api_service)
+
+        def rank(items: list[Object]) -> tuple[int, str]:
+            return -max(i["spec"].get("groupPriorityMinimum", 0) for i in items), items[0]["spec"]["group"]
+
+        found: list[Object] = []
+        for members in sorted(groups.values(), key=rank):
+            ordered = sorted(members, key=lambda item: -item["spec"].get("versionPriority", 0))
+            versions = [self._version(item) for item in ordered]
+            found.append({"metadata": {"name": members[0]["spec"]["group"]}, "versions": versions})
+        return found
+
+    def _version(self, api_service: Object) -> Object:
+        probe = self._probes.get(api_service["metadata"]["name"])
+        spec = api_service["spec"]
+        fresh = probe is not None and probe.available
+        listed = (probe.resources or {}) if probe is not None else {}
+        resources = _discovery_resources(listed, spec["group"], spec["version"])
+        return {
+            "version": spec["version"],
+            "resources": resources,
+            "freshness": "Current" if fresh else "Stale",
+        }
+
+
+def _discovery_resources(listed: Object, group: str, version: str) -> list[Object]:
+    """An APIResourceList in the form of aggregated discovery."""
+    entries: dict[str, Object] = {}
+    items = listed.get("resources") or []
+    for item in items:
+        kind = {
+            "group": item.get("group") or group,
+            "version": item.get("version") or version,
+            "kind": item["kind"],
+        }
+        name, _, sub = item["name"].partition("/")
+        if sub:
+            continue
+        entry: Object = {
+            "resource": name,
+            "responseKind": kind,
+            "scope": "Namespaced" if item.get("namespaced") else "Cluster",
+            "singularResource": item.get("singularName") or item["kind"].lower(),
+            "verbs": item.get("verbs", []),
+        }
+        for key in ("shortNames", "categories"):
+            if item.get(key):
+                entry[key] = item[key]
+        entries[name] = entry
+    for item in items:
+        name, _, sub = item["name"].partition("/")
+        if sub and name in entries:
+            kind = {
+                "group": item.get("group") or group,
+                "version": item.get("version") or version,
+                "kind": item["kind"],
+            }
+            part = {"subresource": sub, "responseKind": kind, "verbs": item.get("verbs", [])}
+            entries[name].setdefault("subresources", []).append(part)
+    return list(entries.values())

@@ -1,0 +1,128 @@
+"""Where an APIService's server is, and how it is called.
+
+A Service is resolved as kube-apiserver does without a pod network of its own: ExternalName by its name and the
+APIService's port, anything else through its Endpoints (ready addresses, the target of the APIService's port).
+The server's certificate must be of the caBundle and for NAME.NAMESPACE.svc; ours is the front-proxy client's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import hashlib
+import ssl
+from dataclasses import dataclass
+
+import aiohttp
+
+from lab.api.kinds.kind import Object
+from lab.api.pki import ClusterKeys
+from lab.api.registry import Registry
+
+
+class BackendError(Exception):
+    """Why there is nobody to call: the condition's reason, and a sentence."""
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+@dataclass(frozen=True, slots=True)
+class Backend:
+    """One address of an aggregated server."""
+
+    host: str
+    port: int
+    server_name: str
+    tls: ssl.SSLContext
+
+    def url(self, path: str) -> str:
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"https://{host}:{self.port}{path}"
+
+
+class Backends:
+    """Resolves APIServices and holds the connections to their servers."""
+
+    def __init__(self, registry: Registry, keys: ClusterKeys) -> None:
+        self._registry = registry
+        self._keys = keys
+        self._contexts: dict[str, ssl.SSLContext] = {}
+        self._session: aiohttp.ClientSession | None = None
+        self._turn = 0
+
+    @property
+    def session(self) -> aiohttp.ClientSession:
+        if self._session is None:
+            connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=60, ttl_dns_cache=10)
+            timeout = aiohttp.ClientTimeout(total=None, sock_connect=5)
+            self._session = aiohttp.ClientSession(connector=connector, timeout=timeout, auto_decompress=False)
+        return self._session
+
+    async def close(self) -> None:
+        if self._session is not None:
+            await self._session.close()
+            await asyncio.sleep(0)
+
+    def resolve(self, api_service: Object) -> Backend:
+        """An address to call. Raises BackendError."""
+        spec = api_service["spec"]
+        reference = spec["service"]
+        namespace, name, port = (
+            reference.get("namespace", ""),
+            reference.get("name", ""),
+            reference.get("port", 443),
+        )
+        service = self._registry.get("services", namespace, name)
+        if service is None:
+            raise BackendError("ServiceNotFound", f'service/{name} in "{namespace}" is not present')
+        server_name = f"{name}.{namespace}.svc"
+        tls = self._context(spec)
+        if service["spec"].get("type") == "ExternalName":
+            return Backend(service["spec"].get("externalName", ""), port, server_name, tls)
+        chosen = next((p for p in service["spec"].get("ports", ()) if p.get("port") == port), None)
+        if chosen is None:
+            words = f'service/{name} in "{namespace}" is not listening on port {port}'
+            raise BackendError("ServicePortError", words)
+        endpoints = self._registry.get("endpoints", namespace, name)
+        if endpoints is None:
+            words = f'cannot find endpoints for service/{name} in "{namespace}"'
+            raise BackendError("EndpointsNotFound", words)
+        port_name = chosen.get("name", "")
+        found: list[tuple[str, int]] = []
+        for subset in endpoints.get("subsets", ()):
+            ports = subset.get("ports", ())
+            # A Service with one port may call it differently from its hand-made Endpoints.
+            fitting = [p for p in ports if p.get("name", "") == port_name] or (
+                list(ports) if len(ports) == 1 else []
+            )
+            found += [(a["ip"], p["port"]) for p in fitting for a in subset.get("addresses", ())]
+        if not found:
+            words = f'endpoints for service/{name} in "{namespace}" have no addresses with port name "{port_name}"'
+            raise BackendError("MissingEndpoints", words)
+        self._turn += 1
+        host, number = found[self._turn % len(found)]
+        return Backend(host, number, server_name, tls)
+
+    def _context(self, spec: Object) -> ssl.SSLContext:
+        bundle = spec.get("caBundle", "")
+        insecure = bool(spec.get("insecureSkipTLSVerify"))
+        key = hashlib.sha256(f"{insecure}{bundle}".encode()).hexdigest()
+        context = self._contexts.get(key)
+        if context is None:
+            context = ssl.create_default_context()
+            if insecure:
+                context.check_hostname = False
+                context.verify_mode = ssl.CERT_NONE
+            elif bundle:
+                context = ssl.create_default_context(cadata=base64.b64decode(bundle).decode())
+            # An own bundle may name the server's certificate itself instead of its issuer.
+            context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+            context.load_cert_chain(
+                self._keys.folder / "front-proxy-client.crt", self._keys.folder / "front-proxy-client.key"
+            )
+            if len(self._contexts) > 64:
+                self._contexts.clear()
+            self._contexts[key] = context
+        return context
