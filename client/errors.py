@@ -32,7 +32,9 @@ class ApiError(Exception):
             parsed = msgspec.json.decode(body, type=Status)
         except (msgspec.DecodeError, UnicodeDecodeError):
             parsed = Status()
-        text = parsed.message or body[:500].decode("utf-8", "replace").strip() or phrase
+        text = parsed.message or phrase
+        if not parsed.message and not body.startswith(b"{"):  # a proxy's or a plain handler's own words
+            text = body[:500].decode("utf-8", "replace").strip() or phrase
         return cls(status, parsed.reason, text, body, url)
 
     @property

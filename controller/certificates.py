@@ -182,7 +182,7 @@ class Certificates:
                     logger.warning("The mounted certificate does not load: %s", error)
             if time.monotonic() > deadline:
                 raise ConfigurationError(
-                    f"selfSignedCert is false, but {self._run_dir / PROVIDED_DIRECTORY} has no usable ca.crt, "
-                    "tls.crt and tls.key: mount the Secret there, or set selfSignedCert to true."
+                    f"selfSignedCert is false, but {self._run_dir / PROVIDED_DIRECTORY} has no usable "
+                    "ca.crt, tls.crt and tls.key: mount the Secret there, or set selfSignedCert to true."
                 )
             await asyncio.sleep(2)
