@@ -1,4 +1,4 @@
-"""What a fresh cluster needs before controller and agents start: objects, and a kubeconfig for each of them."""
+"""What a fresh cluster needs before controller and agents start: objects, and a kubeconfig for each."""
 
 from __future__ import annotations
 
@@ -100,11 +100,13 @@ async def _wait_established(client: RestClient, name: str) -> None:
 
 def inner_server(facts: LabFacts) -> str:
     """The API as the lab's own processes reach it."""
-    return f"https://{CONTROL_ADDRESS}:{API_PORT}" if facts.with_nodes else f"https://127.0.0.1:{facts.api_port}"
+    if facts.with_nodes:
+        return f"https://{CONTROL_ADDRESS}:{API_PORT}"
+    return f"https://127.0.0.1:{facts.api_port}"
 
 
 def write_kubeconfigs(directory: LabDirectory, facts: LabFacts) -> None:
-    """The administrator's: for the user on the host, and for the lab's own processes. Needs no running API."""
+    """The administrator's, for the user on the host and for the lab's processes. Needs no running API."""
     name = f"antrea-lab-{directory.name}"
     credentials.write_admin(directory.api, f"https://127.0.0.1:{facts.api_port}", directory.kubeconfig, name)
     credentials.write_admin(directory.api, inner_server(facts), directory.inner_kubeconfig, name)

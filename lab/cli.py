@@ -45,9 +45,8 @@ def up(name: str, nodes: int, ip_family: str, files: tuple[Path, ...]) -> None:
         if nodes:
             say("waiting for the pods")
             asyncio.run(_wait(lab))
-    say(
-        f"the lab {name!r} is up after {time.monotonic() - begun:.1f} s; `antrea-lab down --name {name}` removes it"
-    )
+    took = time.monotonic() - begun
+    say(f"the lab {name!r} is up after {took:.1f} s; `antrea-lab down --name {name}` removes it")
     out.print(f"export KUBECONFIG={lab.kubeconfig}", highlight=False, soft_wrap=True)
 
 
@@ -101,12 +100,16 @@ def status(name: str, everything: bool) -> None:
     lab = existing(name)
     facts = lab.status()
     state = "ready" if facts["ready"] else facts["failed"] or "coming up"
-    out.print(f"lab {facts['name']}: {state}, {facts['family']}, API {facts['api']}", highlight=False)
+    out.print(
+        f"lab {facts['name']}: {state}, {facts['family']}, API {facts['api']}",
+        highlight=False,
+        soft_wrap=True,
+    )
     out.print(f"export KUBECONFIG={lab.kubeconfig}", highlight=False, soft_wrap=True)
-    table = Table("PROCESS", "STATE", "PID", "UP", "RESTARTS", "MEMORY", "LOG", box=None, header_style="cyan")
-    table.add_row("supervisor", "running", str(facts["pid"]), _age(time.time() - facts["started"]), "", f"{facts['memory']:.0f} MB", str(lab.directory.supervisor_log))  # fmt: skip
+    table = Table("PROCESS", "STATE", "PID", "UP", "RESTARTS", "MEMORY", box=None, header_style="cyan")
+    age, memory = _age(time.time() - facts["started"]), f"{facts['memory']:.0f} MB"
+    table.add_row("supervisor", "running", str(facts["pid"]), age, "", memory)
     for process in facts["processes"]:
-        style = "" if process["state"] == "running" else "red"
         restarts = str(process["restarts"])
         if process["restarts"] and process["lastExit"]:
             restarts += f" ({process['lastExit']})"
@@ -114,13 +117,12 @@ def status(name: str, everything: bool) -> None:
             process["name"],
             process["state"],
             str(process["pid"] or ""),
-            _age(process["uptime"]),
+            _age(process["uptime"]) if process["pid"] else "",
             restarts,
-            f"{process['memory']:.0f} MB",
-            process["log"],
-            style=style,
+            f"{process['memory']:.0f} MB" if process["pid"] else "",
+            style="" if process["state"] == "running" else "red",
         )
-    out.print(table, soft_wrap=True)
+    out.print(table)
     if facts["ready"]:
         asyncio.run(_print_pods(lab))
 

@@ -190,7 +190,7 @@ def exec_(name: str, namespace: str, target: str, command: tuple[str, ...]) -> N
     environment["PATH"] = f"{os.path.dirname(sys.executable)}:{environment.get('PATH', '')}:/usr/sbin:/sbin"
     try:
         netns.enter(path)
-        os.execvpe(command[0], list(command), environment)
+        os.execvpe(command[0], list(command), environment)  # noqa: S606 - that is what exec is for
     except FileNotFoundError:
         raise LabError(f"{command[0]} is not a command of this machine") from None
     except PermissionError:

@@ -9,6 +9,7 @@ from typing import ParamSpec, TypeVar
 
 import click
 from rich.console import Console
+from rich.markup import escape
 
 from client.errors import ApiError, ConnectionFailed
 from lab.errors import LabError
@@ -23,7 +24,7 @@ err = Console(stderr=True)
 
 def say(text: str) -> None:
     """A step that was taken."""
-    err.print(f"[dim]·[/dim] {text}", highlight=False)
+    err.print(f"[dim]·[/dim] {escape(text)}", highlight=False, soft_wrap=True)
 
 
 def reporting(function: Callable[P, T]) -> Callable[P, T]:
@@ -34,7 +35,7 @@ def reporting(function: Callable[P, T]) -> Callable[P, T]:
         try:
             return function(*args, **kwargs)
         except (LabError, ApiError, ConnectionFailed) as error:
-            err.print("[red]antrea-lab:[/red]", str(error), highlight=False, markup=True, soft_wrap=True)
+            err.print("[red]antrea-lab:[/red]", escape(str(error)), highlight=False, soft_wrap=True)
             sys.exit(1)
         except KeyboardInterrupt:
             err.print("interrupted")

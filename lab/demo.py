@@ -1,4 +1,4 @@
-"""The demonstration that `make demo` runs: two nodes, six pods, one NetworkPolicy, and what becomes of packets.
+"""What `make demo` runs: two nodes, six pods, one NetworkPolicy, and what becomes of packets.
 
     python -m lab.demo [--keep]
 
@@ -104,7 +104,9 @@ class Demo:
                 step("who reaches whom on TCP 80, by real packets, before any policy")
                 self._matrix(prober, running, BEFORE)
                 step("a NetworkPolicy through the ordinary Kubernetes API")
-                out.print(Panel(Syntax(POLICY_TEXT.rstrip(), "yaml", background_color="default"), expand=False))
+                out.print(
+                    Panel(Syntax(POLICY_TEXT.rstrip(), "yaml", background_color="default"), expand=False)
+                )
                 await self._apply_and_time(client, prober, running)
                 step("who reaches whom now")
                 self._matrix(prober, running, AFTER)
@@ -119,7 +121,9 @@ class Demo:
         self.wrong += wrong
         cells = sum(map(len, expected.values()))
         if wrong:
-            err.print(f"  [bold red]{len(wrong)} of {cells} cells are wrong[/bold red]: {'; '.join(wrong[:5])}")
+            err.print(
+                f"  [bold red]{len(wrong)} of {cells} cells are wrong[/bold red]: {'; '.join(wrong[:5])}"
+            )
         else:
             detail(f"all {cells} cells are what the policy says ({measured.seconds:.2f} s)")
 
@@ -148,10 +152,15 @@ class Demo:
         first_denied = next((at for at in denied if not allowed or at > max(allowed)), denied[0])
         step("from the API's answer to enforcement")
         detail(f"the API answered after {(answered - sent) * 1000:.1f} ms")
+        in_ovs, treated = (last - answered) * 1000, (first_denied - answered) * 1000
         out.print(
-            f"  [bold]{(last - answered) * 1000:+.1f} ms[/bold]: the last of {flows} flow changes is in Open vSwitch on "
-            f"{node} (its flow monitor)\n  [bold]{(first_denied - answered) * 1000:+.1f} ms[/bold]: the first packet treated "
-            f"by the policy (one probe each {1000 / RATE:.0f} ms)",
+            f"  [bold]{in_ovs:+.1f} ms[/bold]: the last of {flows} flow changes is in OVS on {node}, "
+            "says its flow monitor",
+            highlight=False,
+        )
+        out.print(
+            f"  [bold]{treated:+.1f} ms[/bold]: the first packet treated by the policy "
+            f"(one probe each {1000 / RATE:.0f} ms)",
             highlight=False,
         )
 
@@ -163,7 +172,9 @@ class Demo:
             done = self.lab.run_on_node(node, argv, check=False)
         else:
             environment = {**os.environ, "KUBECONFIG": str(self.lab.kubeconfig)}
-            done = subprocess.run(argv, env=environment, capture_output=True, text=True, timeout=30, check=False)
+            done = subprocess.run(
+                argv, env=environment, capture_output=True, text=True, timeout=30, check=False
+            )
         if done.returncode:
             self.wrong.append(f"{' '.join(command)} failed: {done.stderr.strip() or done.stdout.strip()}")
             err.print(f"  [red]{done.stderr.strip()}[/red]", highlight=False)
@@ -208,7 +219,11 @@ def run(keep: bool = False) -> int:
             lab.down(detail)
     for sentence in demo.wrong:
         err.print(f"[bold red]wrong:[/bold red] {sentence}", highlight=False, soft_wrap=True)
-    verdict = "[bold green]all as the policy says[/bold green]" if status == 0 else "[bold red]not as it should be[/bold red]"
+    verdict = (
+        "[bold green]all as the policy says[/bold green]"
+        if status == 0
+        else "[bold red]not as it should be[/bold red]"
+    )
     err.print(f"{verdict}, {time.monotonic() - begun:.0f} s in all", highlight=False)
     return status
 

@@ -64,7 +64,7 @@ class LabDirectory:
     def __repr__(self) -> str:
         return f"LabDirectory({self.path})"
 
-    # -- files ------------------------------------------------------------------------------------
+    # -- files -------------------------------------------------------------------------------------
     @property
     def facts_file(self) -> Path:
         return self.path / "lab.json"
@@ -110,7 +110,7 @@ class LabDirectory:
     def nodes(self) -> list[str]:
         return sorted(path.name for path in (self.path / "nodes").glob("*") if path.is_dir())
 
-    # -- network namespaces ---------------------------------------------------------------------------
+    # -- network namespaces ------------------------------------------------------------------------
     @property
     def control_netns(self) -> str:
         return f"{self.name}-ctl"
@@ -118,7 +118,7 @@ class LabDirectory:
     def node_netns(self, node: str) -> str:
         return f"{self.name}-{node}"
 
-    # -- life ---------------------------------------------------------------------------------------
+    # -- life --------------------------------------------------------------------------------------
     @property
     def exists(self) -> bool:
         return self.facts_file.exists()
@@ -145,7 +145,8 @@ class LabDirectory:
             self.path.mkdir(mode=0o700)
         except FileExistsError:
             raise LabError(
-                f"a lab named {self.name!r} is there already. `antrea-lab status --name {self.name}` shows it, "
+                f"a lab named {self.name!r} is there already. "
+                f"`antrea-lab status --name {self.name}` shows it, "
                 f"`antrea-lab down --name {self.name}` removes it, and --name makes another beside it"
             ) from None
         self.write_facts(facts)

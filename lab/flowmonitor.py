@@ -86,7 +86,7 @@ class FlowMonitor:
             return [event for event in self._events if event.at >= since]
 
     def wait_quiet(self, quiet: float, timeout: float) -> float | None:
-        """Wait until nothing happened for ``quiet`` seconds; when the last thing happened (None: nothing yet)."""
+        """Wait until nothing happened for ``quiet`` seconds; and return when the last thing did."""
         deadline = time.monotonic() + timeout
         while True:
             with self._changed:

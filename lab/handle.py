@@ -42,7 +42,7 @@ class Lab:
     def name(self) -> str:
         return self.directory.name
 
-    # -- life -----------------------------------------------------------------------------------------------
+    # -- life --------------------------------------------------------------------------------------
     def up(self, nodes: int = 2, family: str = "ipv4", say: Say = _silent) -> None:
         """Bring the lab up and wait until it is ready. Raises LabError with the reason."""
         if family not in FAMILIES:
@@ -86,7 +86,7 @@ class Lab:
     def down(self, say: Say = _silent) -> teardown.Report:
         return teardown.take_down(self.directory, say)
 
-    # -- the supervisor ---------------------------------------------------------------------------------------
+    # -- the supervisor ----------------------------------------------------------------------------
     def call(self, op: str, say: Say = _silent, timeout: float = 120.0, **arguments: object) -> Any:
         """One operation of the supervisor. Raises LabError."""
         self.directory.facts()  # says that there is no such lab, if there is none
@@ -119,7 +119,7 @@ class Lab:
     def remove_node(self, name: str, say: Say = _silent) -> None:
         self.call("remove-node", say, name=name)
 
-    # -- the API ------------------------------------------------------------------------------------------------
+    # -- the API -----------------------------------------------------------------------------------
     @property
     def kubeconfig(self) -> Path:
         return self.directory.kubeconfig
@@ -159,7 +159,7 @@ class Lab:
                 raise LabError(f"not ready after {timeout:g} s: {', '.join(missing)}")
             await asyncio.sleep(0.05)
 
-    # -- inside -------------------------------------------------------------------------------------------------
+    # -- inside ------------------------------------------------------------------------------------
     def node_netns(self, node: str) -> Path:
         from lab.nodes import netns
 

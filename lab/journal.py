@@ -63,7 +63,7 @@ class Journal:
         return found
 
     def compact(self) -> None:
-        """Forget the pairs of made and removed, so that the file does not grow with the pods' coming and going."""
+        """Forget the pairs of made and removed: the file does not grow with the pods' coming and going."""
         kept = self.remaining().values()
         temporary = self.path.with_suffix(".new")
         temporary.write_text(

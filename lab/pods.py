@@ -1,4 +1,4 @@
-"""Pods as the demo, the tests and the benchmarks need them: short to write, complete as Kubernetes wants them."""
+"""Pods as the demo, the tests and the benchmarks need them: short to write, complete for Kubernetes."""
 
 from __future__ import annotations
 
@@ -26,7 +26,8 @@ def pod(
     ``spec`` adds fields such as hostNetwork=True."""
     space, _, name = key.rpartition("/")
     declared = [
-        {"protocol": port[0], "containerPort": port[1], **({"name": port[2]} if len(port) > 2 else {})} for port in ports
+        {"protocol": port[0], "containerPort": port[1], **({"name": port[2]} if len(port) > 2 else {})}
+        for port in ports
     ]
     container: Document = {"name": "responder", "image": IMAGE, "ports": declared}
     body: Document = {"containers": [container], "terminationGracePeriodSeconds": grace, **spec}

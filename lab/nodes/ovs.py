@@ -26,7 +26,8 @@ def program(name: str) -> str:
     found = shutil.which(name) or shutil.which(name, path=_SBIN)
     if found is None:
         raise LabError(
-            f"{name} is missing: a lab with nodes needs Open vSwitch. On Debian: apt-get install openvswitch-switch. "
+            f"{name} is missing: a lab with nodes needs Open vSwitch. "
+            "On Debian: apt-get install openvswitch-switch. "
             "`antrea-lab up --nodes 0` does without"
         )
     return found

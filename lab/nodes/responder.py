@@ -109,7 +109,8 @@ class Responder:
         if not data:
             self._close(descriptor)
         elif data.startswith((b"GET ", b"HEAD ", b"POST ")):
-            head = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nConnection: close\r\nContent-Length: %d\r\n\r\n"
+            head = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nConnection: close\r\n"
+            head += b"Content-Length: %d\r\n\r\n"
             body = b"" if data.startswith(b"HEAD ") else self._reply
             connection.send(head % len(self._reply) + body)
             self._close(descriptor)

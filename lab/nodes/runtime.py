@@ -4,7 +4,7 @@
 
 The kubelet stand-in speaks to it over a unix socket, JSON lines in both directions:
 
-    → {"op": "start", "id": "…", "name": "ns/pod", "netns": "/run/netns/…", "ports": [["TCP", 80]], "alone": true}
+    → {"op": "start", "id": "…", "name": "ns/pod", "netns": "…", "ports": [["TCP", 80]], "alone": true}
     ← {"id": "…", "pid": 123}                      or {"id": "…", "error": "…"}
     → {"op": "stop", "id": "…", "grace": 30}       SIGTERM, SIGKILL after grace seconds
     → {"op": "remove", "id": "…"}                  forget it
@@ -88,7 +88,7 @@ class Runtime:
         due = [c.kill_at for c in self._containers.values() if c.kill_at is not None and c.exit is None]
         return max(0.0, (min(due) - time.monotonic()) * 1000) if due else None
 
-    # -- the kubelet's requests -----------------------------------------------------------------------
+    # -- the kubelet's requests --------------------------------------------------------------------
     def _read(self, descriptor: int) -> None:
         connection, buffer = self._clients[descriptor]
         try:
@@ -180,7 +180,7 @@ class Runtime:
         finally:
             os._exit(1)
 
-    # -- deaths ---------------------------------------------------------------------------------------
+    # -- deaths ------------------------------------------------------------------------------------
     def _reap(self) -> None:
         while True:
             try:

@@ -1,4 +1,4 @@
-"""The prober: one thread that enters namespace after namespace, opens sockets there and waits for all at once.
+"""The prober: one thread that enters namespace after namespace, opens sockets there and waits for all.
 
 A socket belongs to the namespace in which it was made, whatever its thread does afterwards. So a single
 thread with one epoll can have probes out from every pod of the lab at the same time; and entering a
@@ -7,6 +7,7 @@ namespace moves only that thread, not the process.
 
 from __future__ import annotations
 
+import functools
 import heapq
 import itertools
 import os
@@ -74,7 +75,7 @@ class Stream:
         return [result for result in self.results(since) if result.passed]
 
     def wait_for_answer(self, since: float, timeout: float) -> Result | None:
-        """The first allowed probe sent at or after ``since``; None if none comes within ``timeout`` seconds."""
+        """The first allowed probe sent at or after ``since``; None if none comes in ``timeout`` seconds."""
         deadline = time.monotonic() + timeout
         with self._changed:
             while True:
@@ -127,11 +128,8 @@ class Prober:
             return []
 
         def begin() -> None:
-            # Probes of one namespace follow one another: entering costs less than opening a socket, but not nothing.
-            for index in sorted(range(len(wanted)), key=lambda i: wanted[i].netns):
-                self._waiting.append(
-                    (_Flight(wanted[index], lambda result, i=index: done(i, result)), timeout)
-                )  # type: ignore[misc]
+            for index, probe in enumerate(wanted):
+                self._waiting.append((_Flight(probe, functools.partial(done, index)), timeout))
 
         def done(index: int, result: Result) -> None:
             results[index] = result
@@ -166,7 +164,7 @@ class Prober:
     ) -> list[Stream]:
         return [self.stream(probe, rate, timeout) for probe in probes]
 
-    # -- the thread -------------------------------------------------------------------------------------
+    # -- the thread --------------------------------------------------------------------------------
     def _do(self, command: Callable[[], None]) -> None:
         self._commands.put(command)
         os.eventfd_write(self._wake, 1)
@@ -221,7 +219,7 @@ class Prober:
         self._at(flight.deadline, lambda: self._expire(flight))
 
     def _send(self, flight: _Flight, retries: int) -> None:
-        """Open a socket in the source's namespace; local trouble is tried again, it says nothing of policy."""
+        """Open a socket in the source's namespace; local trouble is tried again: it is not policy."""
         if flight not in self._out:
             return
         try:

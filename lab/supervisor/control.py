@@ -83,7 +83,7 @@ class ControlServer:
 def call(
     path: Path, request: Mapping[str, Any], progress: Progress | None = None, timeout: float = 120.0
 ) -> Any:
-    """Ask a lab's supervisor and wait for its answer. Raises LabError with its sentence, or if it is not there."""
+    """Ask a lab's supervisor and wait for its answer. Raises LabError with its sentence."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
         connection.settimeout(timeout)
         try:
@@ -106,7 +106,8 @@ def call(
         except (FileNotFoundError, ConnectionError):
             pass
     raise SupervisorGone(
-        f"the lab's supervisor does not run (no answer on {path}). `antrea-lab down` clears what is left of the lab"
+        f"the lab's supervisor does not run (no answer on {path}). "
+        "`antrea-lab down` clears what is left of the lab"
     )
 
 

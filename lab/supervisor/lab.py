@@ -50,14 +50,14 @@ class RunningLab:
         self._joining = asyncio.Lock()  # one node at a time gets its index
         self._environment = {**os.environ, TOKEN_VARIABLE: self.facts.token}
 
-    # -- progress -------------------------------------------------------------------------------------------
+    # -- progress ----------------------------------------------------------------------------------
     def say(self, text: str) -> None:
         self._steps.append(text)
         print(time.strftime("%H:%M:%S"), text, flush=True)
         for listener in self._listeners:
             listener(text)
 
-    # -- processes ------------------------------------------------------------------------------------------
+    # -- processes ---------------------------------------------------------------------------------
     def supervise(self, spec: ProcessSpec) -> Child:
         child = self.children[spec.name] = Child(spec, self._environment)
         child.start()
@@ -77,7 +77,7 @@ class RunningLab:
         for name in names:
             del self.children[name]
 
-    # -- coming up ------------------------------------------------------------------------------------------
+    # -- coming up ---------------------------------------------------------------------------------
     async def start(self, nodes: int) -> None:
         """Bring everything up; ``ready`` or ``failed`` is set at the end."""
         try:
@@ -115,7 +115,7 @@ class RunningLab:
         await asyncio.gather(*(self._wait_node_ready(name) for name in names))
 
     def _open_api_socket(self) -> socket.socket:
-        """The API's address on the host: loopback only. The supervisor keeps it open over the API's restarts."""
+        """The API's address on the host: loopback only. It stays open over the API's restarts."""
         listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(("127.0.0.1", self.facts.api_port))
@@ -139,7 +139,9 @@ class RunningLab:
             except (ApiError, ConnectionFailed) as error:
                 reason = f"{error}; the process is {child.state}, last exit: {child.last_exit or 'none'}"
             if time.monotonic() > deadline:
-                raise LabError(f"the lab's Kubernetes API does not answer: {reason}. Its log is {child.spec.log}")
+                raise LabError(
+                    f"the lab's Kubernetes API does not answer: {reason}. Its log is {child.spec.log}"
+                )
             await asyncio.sleep(0.05)
 
     @property
@@ -148,7 +150,7 @@ class RunningLab:
             raise LabError("the lab's Kubernetes API is not up yet")
         return self._client
 
-    # -- nodes ----------------------------------------------------------------------------------------------
+    # -- nodes -------------------------------------------------------------------------------------
     def _free_index(self) -> int:
         for index in range(1, MAX_NODES + 1):
             if index not in self.nodes.values():
@@ -274,7 +276,7 @@ class RunningLab:
 
         shutil.rmtree(node.path, ignore_errors=True)
 
-    # -- going down -----------------------------------------------------------------------------------------
+    # -- going down --------------------------------------------------------------------------------
     async def stop(self) -> None:
         """End all processes: those that use the others first. What remains is removed by lab/teardown."""
         self.say("stopping")
@@ -287,7 +289,7 @@ class RunningLab:
         if self._listen:
             self._listen.close()
 
-    # -- control socket ---------------------------------------------------------------------------------------
+    # -- control socket ----------------------------------------------------------------------------
     def handlers(self) -> dict[str, Any]:
         return {
             "wait": self._on_wait,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 import stat
 from collections.abc import AsyncIterator
@@ -48,7 +49,7 @@ async def test_answers_come_back_after_progress(server: Path) -> None:
 
 
 async def test_only_the_owner_may_connect(server: Path) -> None:
-    assert stat.S_IMODE(server.stat().st_mode) == 0o600
+    assert stat.S_IMODE(os.stat(server).st_mode) == 0o600
 
 
 async def test_refusals_and_crashes_are_sentences_and_the_server_lives(server: Path) -> None:
@@ -61,7 +62,9 @@ async def test_refusals_and_crashes_are_sentences_and_the_server_lives(server: P
     assert await ask(server, op="echo", value=1) == 1
 
 
-@pytest.mark.parametrize("data", [b"", b"\n", b"nonsense\n", b"[]\n", b"7\n", b"{}\n", b"\xff\xfe\n", b"x" * 2_000_000])
+@pytest.mark.parametrize(
+    "data", [b"", b"\n", b"nonsense\n", b"[]\n", b"7\n", b"{}\n", b"\xff\xfe\n", b"x" * 2_000_000]
+)
 async def test_bytes_that_are_no_request_end_nothing(server: Path, data: bytes) -> None:
     def throw() -> None:
         with socket.socket(socket.AF_UNIX) as connection:

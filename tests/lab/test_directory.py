@@ -73,5 +73,13 @@ def test_addresses_follow_from_index_and_family(
 
 
 def test_no_two_nodes_share_an_address() -> None:
-    everything = [a for i in range(1, 201) for a in (*node_addresses(i, "dual").underlay, *node_addresses(i, "dual").pod_cidrs, node_addresses(i, "dual").management)]
+    everything = [
+        a
+        for i in range(1, 201)
+        for a in (
+            *node_addresses(i, "dual").underlay,
+            *node_addresses(i, "dual").pod_cidrs,
+            node_addresses(i, "dual").management,
+        )
+    ]
     assert len(everything) == len(set(everything))

@@ -49,23 +49,25 @@ def test_a_running_pod() -> None:
     assert "running" in container["state"]
 
 
-@pytest.mark.parametrize(
-    ("case", "box", "values", "phase", "ready", "state"),
-    [
-        ("nothing yet", None, {"running": False, "phase": "Pending"}, "Pending", "False", "waiting"),
-        ("no probe succeeded", sandbox(), {"ready": {"responder": False}}, "Running", "False", "running"),
-        ("crashed", sandbox(restarts=1, last_exit=-9), {"running": False, "waiting_reason": "CrashLoopBackOff"}, "Running", "False", "waiting"),
-        ("ended well", sandbox(last_exit=0), {"running": False, "phase": "Succeeded"}, "Succeeded", "False", "terminated"),
-        ("ended badly", sandbox(last_exit=-9), {"running": False, "phase": "Failed"}, "Failed", "False", "terminated"),
-    ],
-)  # fmt: skip
-def test_states(
-    case: str, box: Sandbox | None, values: dict[str, Any], phase: str, ready: str, state: str
-) -> None:
+STOPPED = {"running": False}
+STATES = {
+    "nothing yet": (None, {**STOPPED, "phase": "Pending"}, ("Pending", "False", "waiting")),
+    "not ready": (sandbox(), {"ready": {"responder": False}}, ("Running", "False", "running")),
+    "crashed": (sandbox(restarts=1, last_exit=-9), STOPPED, ("Running", "False", "waiting")),
+    "ended well": (
+        sandbox(last_exit=0),
+        {**STOPPED, "phase": "Succeeded"},
+        ("Succeeded", "False", "terminated"),
+    ),
+    "ended badly": (sandbox(last_exit=-9), {**STOPPED, "phase": "Failed"}, ("Failed", "False", "terminated")),
+}
+
+
+@pytest.mark.parametrize(("box", "values", "expected"), STATES.values(), ids=STATES)
+def test_states(box: Sandbox | None, values: dict[str, Any], expected: tuple[str, str, str]) -> None:
     status = build(box=box, **values)
-    assert status["phase"] == phase
-    assert conditions(status)["Ready"] == ready
-    assert list(status["containerStatuses"][0]["state"]) == [state]
+    (state,) = status["containerStatuses"][0]["state"]
+    assert (status["phase"], conditions(status)["Ready"], state) == expected
 
 
 def test_a_signal_is_reported_as_container_runtimes_do() -> None:
@@ -78,7 +80,8 @@ def test_transition_times_move_only_with_the_condition() -> None:
     again = build({**pod("x/a"), "status": first}, sandbox(), now=NOW + 100)
     assert again["conditions"] == first["conditions"]
     worse = build({**pod("x/a"), "status": first}, sandbox(), now=NOW + 100, ready={"responder": False})
-    moved = {c["type"] for c, old in zip(worse["conditions"], first["conditions"], strict=True) if c["lastTransitionTime"] != old["lastTransitionTime"]}  # fmt: skip
+    pairs = zip(worse["conditions"], first["conditions"], strict=True)
+    moved = {new["type"] for new, old in pairs if new["lastTransitionTime"] != old["lastTransitionTime"]}
     assert moved == {"Ready", "ContainersReady"}
 
 

@@ -29,7 +29,7 @@ items:
 
 @pytest.mark.parametrize(
     ("text", "sentence"),
-    [("a: [", "not valid YAML"), ("just text", "no Kubernetes object"), ("kind: Pod", "apiVersion"), ("- 1", "no Kubernetes object")],
+    [("a: [", "not valid YAML"), ("just text", "no Kubernetes object"), ("kind: Pod", "apiVersion")],
 )  # fmt: skip
 def test_what_is_no_manifest_is_named(text: str, sentence: str) -> None:
     with pytest.raises(LabError, match=f"(?s)file.yaml.*{sentence}"):

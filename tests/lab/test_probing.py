@@ -1,4 +1,4 @@
-"""Probes between two namespaces: what each outcome looks like on real packets, for each protocol and family."""
+"""Probes between two namespaces: what each outcome looks like on real packets, protocol by protocol."""
 
 from __future__ import annotations
 
@@ -171,10 +171,10 @@ def test_responders_end_with_the_runtime_and_are_small(
     ends: tuple[Namespace, Namespace], tmp_path: Path
 ) -> None:
     forker = Runtime(tmp_path / "s")
+    common = {"op": "start", "netns": ends[1].path, "alone": False}
     pids = [
-        forker.ask(op="start", id=str(i), name=f"x/{i}", netns=ends[1].path, ports=[["TCP", 1000 + i]], alone=False)["pid"]
-        for i in range(5)
-    ]  # fmt: skip
+        forker.ask(id=str(i), name=f"x/{i}", ports=[["TCP", 1000 + i]], **common)["pid"] for i in range(5)
+    ]
     refused = forker.ask(
         op="start", id="again", name="x/again", netns=ends[1].path, ports=[["TCP", 1000]], alone=False
     )
@@ -182,7 +182,8 @@ def test_responders_end_with_the_runtime_and_are_small(
     assert set(forker.ask(op="list")["containers"]) >= {str(i) for i in range(5)}
     assert "error" in forker.ask(op="start", id="7")  # incomplete: told, and nobody dies of it
     for pid in pids:
-        private = sum(int(line.split()[1]) for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines() if line.startswith("Private_"))  # fmt: skip
+        rollup = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+        private = sum(int(line.split()[1]) for line in rollup if line.startswith("Private_"))
         assert private < 6000, f"{private} kB"
     forker.close()
     deadline = time.monotonic() + 5

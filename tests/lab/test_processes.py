@@ -58,7 +58,12 @@ def test_children_carry_the_token_too(token: str) -> None:
 
 
 def test_a_process_that_ends_on_sigterm_gets_its_time(token: str) -> None:
-    script = "import signal, sys, time; signal.signal(15, lambda *a: (time.sleep(0.2), sys.exit(7))); print('on', flush=True); time.sleep(60)"
+    script = """
+import signal, sys, time
+signal.signal(15, lambda *_: (time.sleep(0.2), sys.exit(7)))
+print("on", flush=True)
+time.sleep(60)
+"""
     process = subprocess.Popen(
         [sys.executable, "-c", script],
         env={**os.environ, processes.TOKEN_VARIABLE: token},

@@ -66,7 +66,9 @@ async def test_a_command_that_does_not_exist_ends_nothing(tmp_path: Path) -> Non
 
 
 async def test_stopping_waits_and_then_kills(tmp_path: Path) -> None:
-    subject = child(tmp_path, "import signal\nsignal.signal(15, signal.SIG_IGN)\nprint('on', flush=True)\n" + FOREVER)
+    subject = child(
+        tmp_path, "import signal\nsignal.signal(15, signal.SIG_IGN)\nprint('on', flush=True)\n" + FOREVER
+    )
     subject.start()
     await until(lambda: "on" in (tmp_path / "log").read_text())
     await subject.stop(grace=0.2)

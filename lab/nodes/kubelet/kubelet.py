@@ -42,7 +42,7 @@ class Kubelet:
         self.reflector = Reflector(client, PODS.path(), self, field_selector=f"spec.nodeName={config.node}")
 
     def adopt(self) -> None:
-        """Take over the pods of a predecessor; those whose object is gone are taken down after the first list."""
+        """Take over a predecessor's pods; those whose object is gone are taken down after the first list."""
         for uid, sandbox in self.sandboxes.load().items():
             self._workers[uid] = PodWorker(self, uid, sandbox)
 
@@ -61,7 +61,7 @@ class Kubelet:
             if worker.sandbox and worker.sandbox.container_id == container_id:
                 worker.exited(status)
 
-    # -- reflector.Handler --------------------------------------------------------------------------------
+    # -- reflector.Handler -------------------------------------------------------------------------
     async def list_started(self) -> None:
         self._listed = set()
 
@@ -107,9 +107,9 @@ class Kubelet:
             worker = self._workers[uid] = PodWorker(self, uid, None)
         worker.update(pod)
 
-    # -- events -------------------------------------------------------------------------------------------
+    # -- events ------------------------------------------------------------------------------------
     async def event(self, pod: Pod, kind: str, reason: str, message: str) -> None:
-        """Tell of something about a pod, where `kubectl describe` shows it; never fails, and not too often."""
+        """Tell of a pod's trouble where `kubectl describe` shows it; never fails, and not too often."""
         metadata = pod["metadata"]
         key = (metadata["uid"], reason, message)
         if time.monotonic() - self._events.get(key, -EVENT_EVERY) < EVENT_EVERY:

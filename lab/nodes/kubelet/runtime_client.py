@@ -62,8 +62,9 @@ class RuntimeClient:
         elif "event" in message:
             self._running.discard(message["id"])
             self._on_exit(message["id"], message["exit"])
-        elif future := self._answers.get(message.get("id", "")):
-            if not future.done():
+        else:
+            future = self._answers.get(message.get("id", ""))
+            if future and not future.done():
                 future.set_result(message)
 
     def _send(self, message: dict[str, Any]) -> None:
