@@ -22,37 +22,35 @@ log = logging.getLogger(__name__)
 class _Shared:
     """The claims of several owners on one key."""
 
-    __slots__ = ("actions", "claims")
+    __slots__ = ("_actions", "_plain", "claims")
 
     def __init__(self) -> None:
         self.claims: dict[int, Flow] = {}  # by identity: two owners may want equal flows
-        self.actions: list[bytes] | None = []  # all conjunction actions in order; None: not conjunctive
+        self._actions: list[bytes] = []  # the conjunction actions of all claims, ordered
+        self._plain = 0  # how many claims are not conjunctive
 
     def add(self, flow: Flow) -> None:
         self.claims[id(flow)] = flow
         found = conjunctions(flow.body)
-        if found is None or self.actions is None:
-            self.actions = None
+        if found is None:
+            self._plain += 1
             return
         for action in found:
-            bisect.insort(self.actions, action)
+            bisect.insort(self._actions, action)
 
     def remove(self, flow: Flow) -> None:
         del self.claims[id(flow)]
-        if self.actions is None:
-            # What remains may be conjunctive again.
-            remaining, self.claims, self.actions = self.claims, {}, []
-            for other in remaining.values():
-                self.add(other)
+        found = conjunctions(flow.body)
+        if found is None:
+            self._plain -= 1
             return
-        for action in conjunctions(flow.body) or ():
-            index = bisect.bisect_left(self.actions, action)
-            del self.actions[index]
+        for action in found:
+            del self._actions[bisect.bisect_left(self._actions, action)]
 
     def flow(self) -> Flow:
         first = next(iter(self.claims.values()))
-        if self.actions is not None:
-            return Flow(first.key, first.cookie, join_conjunctions(list(dict.fromkeys(self.actions))))
+        if not self._plain:
+            return Flow(first.key, first.cookie, join_conjunctions(list(dict.fromkeys(self._actions))))
         if any(other.body != first.body or other.cookie != first.cookie for other in self.claims.values()):
             log.error(
                 "several features want different flows under one match; the first one stays:%s",

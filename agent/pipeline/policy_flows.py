@@ -11,6 +11,7 @@ is packed once, in ``_Side``; a rule costs a few joined bytes per flow.
 
 from __future__ import annotations
 
+import functools
 import ipaddress
 import logging
 from collections.abc import Iterable, Iterator
@@ -232,7 +233,8 @@ class RuleFlows:
         if block >= MAX_BLOCKS:
             raise ValueError(f"conjunction id {number} is too high: at most {BLOCK * MAX_BLOCKS} rules fit")
         zero = m.reg(r.ZERO, 0, block)
-        flows += [Flow(head + m.match(match, zero), cookie, body) for match in matches]
+        # In OVS's order this register stands behind everything that a clause may match on.
+        flows += [Flow(head + match + zero, cookie, body) for match in matches]
 
     def _services(self, services: tuple[ServicePort, ...]) -> list[bytes]:
         found: dict[bytes, None] = {}
@@ -279,31 +281,34 @@ class _AddressClause:
         return m.ip(network.version) + m.masked(field, int(network.network_address), int(network.netmask))
 
 
-def service_matches(service: ServicePort, version: int) -> Iterator[bytes]:
+@functools.lru_cache(maxsize=4096)
+def service_matches(service: ServicePort, version: int) -> tuple[bytes, ...]:
     """The matches of one alternative of a service clause, for one family.
 
     A protocol that is not known counts as TCP, as upstream has it.
     """
     protocol = (service.protocol or "").upper()
     if service.protocol is None:
-        yield m.ip(version)
-        return
+        return (m.ip(version),)
     if protocol in ("ICMP", "ICMPV6"):
-        yield m.match(m.icmp(service.icmp_type, service.icmp_code, version))
-        return
+        return (m.match(m.icmp(service.icmp_type, service.icmp_code, version)),)
     if protocol == "IGMP":
-        if version == 4:
-            yield m.protocol(f.PROTO_IGMP)
-        return
+        return (m.protocol(f.PROTO_IGMP),) if version == 4 else ()
     number = _SERVICE_PROTOCOLS.get(protocol, f.PROTO_TCP)
-    for source, source_mask in _ports(service.src_port, service.src_end_port):
-        for target, target_mask in _ports(service.port, service.end_port):
-            yield m.match(
-                m.tp_src(number, source, source_mask, version), m.tp_dst(number, target, target_mask, version)
-            )
+    if service.src_port is None:
+        return tuple(
+            m.tp_dst(number, port, mask, version) for port, mask in _ports(service.port, service.end_port)
+        )
+    return tuple(
+        m.match(
+            m.tp_src(number, source, source_mask, version), m.tp_dst(number, target, target_mask, version)
+        )
+        for source, source_mask in _ports(service.src_port, service.src_end_port)
+        for target, target_mask in _ports(service.port, service.end_port)
+    )
 
 
-def _ports(first: int | None, last: int | None) -> Iterator[tuple[int, int]]:
+def _ports(first: int | None, last: int | None) -> tuple[tuple[int, int], ...]:
     if first is None:
-        return iter(((0, 0),))
-    return port_ranges.split(first, first if last is None else last)
+        return ((0, 0),)
+    return tuple(port_ranges.split(first, first if last is None else last))

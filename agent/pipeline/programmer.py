@@ -17,6 +17,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -155,6 +156,11 @@ class FlowProgrammer:
     def before_sending(self, hook: Callable[[], None]) -> None:
         """Calls the hook before anything is sent: for what must be on disk before OVS shows it."""
         self._before_sending.append(hook)
+
+    def table_counts(self) -> dict[str, int]:
+        """How many flows are installed in each table that has any, by the table's name."""
+        names, counts = self.layout.names, Counter(key[0] for key in self._installed)
+        return {names[number]: counts[number] for number in sorted(counts) if number in names}
 
     # --- the connection ---
 

@@ -8,7 +8,7 @@ follow it, so that a flow read back is equal to the one sent, byte for byte.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+import struct
 
 OXM_BASIC = 0x8000
 OXM_REGISTERS = 0x8001
@@ -18,30 +18,42 @@ NXM_1 = 0x0001
 REGISTERS = 16
 
 
-class Field(NamedTuple):
-    """A field of a match. ``size`` in bytes; ``shape`` says how a value is written by people."""
+class Field:
+    """A field of a match. ``size`` in bytes; ``shape`` says how a value is written by people.
 
-    oxm_class: int
-    number: int
-    size: int
-    name: str  # as in set_field
-    nxm: str  # as in move and learn
-    keyword: str  # as in a printed match
-    shape: str = "hex"  # hex, decimal, mac, ipv4, ipv6, port (a transport port), ct_state
+    ``header`` are the four bytes in front of an exact value, ``masked_header`` those in front of a value with
+    its mask. There is one object per field: fields are compared by identity.
+    """
 
-    @property
-    def header(self) -> bytes:
-        """The four bytes in front of an exact value."""
-        return bytes((self.oxm_class >> 8, self.oxm_class & 0xFF, self.number << 1, self.size))
+    __slots__ = (
+        "bits",
+        "header",
+        "keyword",
+        "masked_header",
+        "name",
+        "number",
+        "nxm",
+        "oxm_class",
+        "shape",
+        "size",
+    )
 
-    @property
-    def masked_header(self) -> bytes:
-        """The four bytes in front of a value with its mask."""
-        return bytes((self.oxm_class >> 8, self.oxm_class & 0xFF, self.number << 1 | 1, self.size * 2))
+    def __init__(
+        self, oxm_class: int, number: int, size: int, name: str, nxm: str, keyword: str, shape: str = "hex"
+    ) -> None:
+        self.oxm_class = oxm_class
+        self.number = number
+        self.size = size
+        self.name = name  # as in set_field
+        self.nxm = nxm  # as in move and learn
+        self.keyword = keyword  # as in a printed match
+        self.shape = shape  # hex, decimal, mac, ipv4, ipv6, port (a transport port), ct_state
+        self.bits = _ODD_WIDTHS.get(name, size * 8)
+        self.header = struct.pack("!HBB", oxm_class, number << 1, size)
+        self.masked_header = struct.pack("!HBB", oxm_class, number << 1 | 1, size * 2)
 
-    @property
-    def bits(self) -> int:
-        return _ODD_WIDTHS.get(self.name, self.size * 8)
+    def __repr__(self) -> str:
+        return f"<Field {self.name}>"
 
 
 # Fields whose width in bits is not their size in bytes.
