@@ -59,7 +59,7 @@ class NetworkConfig(msgspec.Struct, rename="camel"):
     dns: _DNS | None = None
     ipam: _IPAM = msgspec.field(default_factory=_IPAM)
     runtime_config: _RuntimeConfig | None = None
-    prev_result: msgspec.Raw | None = None
+    prev_result: msgspec.Raw = msgspec.Raw()
     valid_attachments: list[dict[str, Any]] | None = msgspec.field(
         name="cni.dev/valid-attachments", default=None
     )

@@ -243,7 +243,7 @@ class _PrevResult(msgspec.Struct):
 
 def previous_result(request: Request) -> tuple[set[Address], str]:
     """What ``prevResult`` says of the pod's interface: its addresses and its MAC. Raises CNIError."""
-    if request.config.prev_result is None:
+    if bytes(request.config.prev_result) in (b"", b"null"):
         raise CNIError(UNSUPPORTED_FIELD, "Network configuration does not support prevResult=null")
     try:
         previous = msgspec.json.decode(request.config.prev_result, type=_PrevResult)
