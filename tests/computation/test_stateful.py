@@ -8,11 +8,13 @@ and shrinks).
 
 from __future__ import annotations
 
+import copy
+import random
 from typing import Any
 
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 import computation.groups
 import computation.namespaces
@@ -50,6 +52,17 @@ class Computation(RuleBasedStateMachine):
         # Versions with what they were when they were told, for one view each.
         self.versions: list[tuple[Record, str, str | None, object]] = []
 
+    @initialize(
+        namespaces=st.lists(strategies.namespaces(), max_size=3),
+        pods=st.lists(strategies.pods(), min_size=4, max_size=10),
+        policies=st.lists(strategies.network_policies(), min_size=1, max_size=4),
+    )
+    def populate(self, namespaces: list[Manifest], pods: list[Manifest], policies: list[Manifest]) -> None:
+        for manifest in (*namespaces, *pods):
+            self.apply(manifest)
+        for manifest in policies:
+            self.place(manifest, again=False)
+
     def apply(self, manifest: Manifest) -> None:
         self.oracle.apply(manifest)
         upsert(self.graph, manifest)
@@ -62,13 +75,36 @@ class Computation(RuleBasedStateMachine):
     def put_pod(self, manifest: Manifest) -> None:
         self.apply(manifest)
 
-    @rule(manifest=strategies.pods())
-    def put_another_pod(self, manifest: Manifest) -> None:
-        self.apply(manifest)
+    @rule(manifest=strategies.pods(), part=st.sampled_from(["labels", "node", "addresses", "ports"]))
+    def edit_a_pod(self, manifest: Manifest, part: str) -> None:
+        """Change one thing about a pod that is there, whichever comes next after the drawn name."""
+        if not self.oracle.pods:
+            return
+        keys = sorted(self.oracle.pods)
+        wanted = (manifest["metadata"]["namespace"], manifest["metadata"]["name"])
+        known = copy.deepcopy(self.oracle.pods[next((key for key in keys if key >= wanted), keys[0])])
+        match part:
+            case "labels":
+                known["metadata"]["labels"] = manifest["metadata"]["labels"]
+            case "node":
+                known["spec"]["nodeName"] = manifest["spec"]["nodeName"]
+            case "addresses":
+                known["status"] = manifest["status"]
+            case "ports":
+                known["spec"]["containers"] = manifest["spec"]["containers"]
+        self.apply(known)
+
+    @rule()
+    def flush_again(self) -> None:
+        """More batches of few changes, as in a quiet cluster."""
+        self.run_flush(random.Random(0))
 
     @rule(manifest=strategies.network_policies(), again=st.booleans())
     def put_policy(self, manifest: Manifest, again: bool) -> None:
         """Update the policy of that name, or replace it by one of another uid."""
+        self.place(manifest, again)
+
+    def place(self, manifest: Manifest, again: bool) -> None:
         meta = manifest["metadata"]
         known = self.oracle.network_policies.get((meta["namespace"], meta["name"]))
         if known is not None and not again:
@@ -90,7 +126,10 @@ class Computation(RuleBasedStateMachine):
         delete(self.graph, kind, namespace, name)
 
     @rule(pick=st.randoms(use_true_random=False))
-    def flush(self, pick: Any) -> None:
+    def flush(self, pick: random.Random) -> None:
+        self.run_flush(pick)
+
+    def run_flush(self, pick: random.Random) -> None:
         told: dict[tuple[str, str], int] = {}
         for change in self.graph.flush():
             key = (change.resource, change.key[1])
@@ -156,7 +195,11 @@ class Computation(RuleBasedStateMachine):
             assert not watch.policies
             assert not watch.groups
         assert not self.graph._namespaces
-        assert not self.graph._selections._scopes
+        selections = self.graph._selections
+        assert not selections._scopes
+        assert not selections._scope_index._places
+        for index in (selections._label_set_index, selections._namespace_index):
+            assert index is None or not index._keys
 
 
 class IndexedComputation(Computation):
@@ -184,7 +227,7 @@ class IndexedComputation(Computation):
 
 
 BUDGET = settings(
-    max_examples=50, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)
+    max_examples=60, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)
 )
 TestComputation = Computation.TestCase
 TestComputation.settings = BUDGET
