@@ -114,7 +114,8 @@ class Admission:
         if missing:
             lines = "\n".join(_rule_text(rule) for rule in missing)
             groups = " ".join(f'"{group}"' for group in who.groups)
-            why = f'user "{who.name}" (groups=[{groups}]) is attempting to grant RBAC permissions not currently held:\n{lines}'
+            subject = f'user "{who.name}" (groups=[{groups}])'
+            why = f"{subject} is attempting to grant RBAC permissions not currently held:\n{lines}"
             raise errors.forbidden(kind.plural, kind.group, operation.name, why)
 
 

@@ -1,8 +1,8 @@
 """Objects as files: applied at the first start, written at the end.
 
-A directory is read in the order of its file names, YAML and JSON, any number of documents in a file; kinds that
-others need go first (definitions, namespaces, accounts, nodes). Saving writes one file for each resource, with
-nothing in it that a cluster makes by itself, so that what was saved can be loaded.
+A directory is read in the order of its file names, YAML and JSON, any number of documents in a file; kinds
+that others need go first (definitions, namespaces, accounts, nodes). Saving writes one file for each
+resource, with nothing in it that a cluster makes by itself, so that what was saved can be loaded.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def read(path: pathlib.Path) -> Iterator[tuple[pathlib.Path, Object]]:
     """Every object in a file or directory; Lists are taken apart."""
     for file in _files(path):
         try:
-            documents = list(yaml.load_all(file.read_text(), Loader=_Loader))  # noqa: S506  the loader is the safe one
+            documents = list(yaml.load_all(file.read_text(), Loader=_Loader))
         except (yaml.YAMLError, UnicodeDecodeError) as error:
             raise ManifestError(f"{file}: not YAML: {error}") from error
         for document in documents:

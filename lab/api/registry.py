@@ -1,6 +1,6 @@
 """The objects of the cluster and the rules of writing them.
 
-Every write goes through here, whoever writes: a client through HTTP, a controller of this process, a manifest.
+Every write goes through here, whoever writes: a client over HTTP, a controller of this process, a manifest.
 All of it is synchronous: an operation reads, decides and publishes without giving way, so two writers never
 see a half-done one. Observers are told of each change after it has been published; they must not write at
 once but queue what follows (see lab.api.reactor), so that changes stay in order.
@@ -84,12 +84,16 @@ def refuse(kind: Kind, name: str, problems: FieldErrors) -> StatusError:
     return StatusError(422, "Invalid", message, details)
 
 
+def _wrong_uid(given: str, old: Object) -> str:
+    return f"Precondition failed: UID in precondition: {given}, UID in object meta: {old['metadata']['uid']}"
+
+
 def generate_name(prefix: str) -> str:
     return prefix[:58] + "".join(random.choices(_SUFFIX, k=5))
 
 
 class Registry:
-    """`journal` is called with (resource, namespace, name, document or None, version) before anybody is told."""
+    """``journal`` gets (resource, namespace, name, document or None, version) before anybody is told."""
 
     def __init__(self, stores: Stores) -> None:
         self.stores = stores
@@ -115,7 +119,7 @@ class Registry:
         self._admissions.append(admission)
 
     def kind_of(self, api_version: str, kind: str) -> Kind | None:
-        group, _, version = api_version.rpartition("/")
+        group = api_version.rpartition("/")[0]
         for candidate in self.kinds.values():
             if candidate.kind == kind and candidate.group == group:
                 return candidate
@@ -181,8 +185,7 @@ class Registry:
         if problems:
             raise refuse(kind, name, problems)
         operation.warnings += kind.warnings(obj)
-        key = (metadata.get("namespace", ""), name)
-        if self.stores.get(kind.resource, key) is not None:
+        if self.stores.get(kind.resource, (metadata.get("namespace", ""), name)) is not None:
             raise errors.already_exists(info_for(kind), name)
         if operation.dry_run:
             return Result(obj, 0)
@@ -206,7 +209,7 @@ class Registry:
         unconditional: bool = False,
         operation: Operation | None = None,
     ) -> Result:
-        """Replaces an object by what ``change(current, version)`` returns (it may modify its argument, a copy).
+        """Replaces an object by what ``change(current, version)`` returns (``current`` is a copy to modify).
 
         The result's metadata.resourceVersion, if any, must be the current version (Conflict otherwise).
         """
@@ -219,8 +222,7 @@ class Registry:
         given = metadata.pop("resourceVersion", "")
         uid = metadata.get("uid")
         if uid and uid != old["metadata"]["uid"]:
-            words = f"Precondition failed: UID in precondition: {uid}, UID in object meta: {old['metadata']['uid']}"
-            raise errors.conflict(info_for(kind), name, words)
+            raise errors.conflict(info_for(kind), name, _wrong_uid(uid, old))
         if given and given != str(stored.version):
             raise errors.modified_conflict(info_for(kind), name)
         if not given and not unconditional and not kind.allows_unconditional_update:
@@ -339,8 +341,7 @@ class Registry:
         wanted = options.get("preconditions") or {}
         uid = wanted.get("uid")
         if uid is not None and uid != old["metadata"]["uid"]:
-            words = f"Precondition failed: UID in precondition: {uid}, UID in object meta: {old['metadata']['uid']}"
-            raise errors.conflict(info_for(kind), name, words)
+            raise errors.conflict(info_for(kind), name, _wrong_uid(uid, old))
         given = wanted.get("resourceVersion")
         if given is not None and given != str(version):
             words = (

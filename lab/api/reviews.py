@@ -103,8 +103,9 @@ class Reviews:
     async def _local_access(self, ctx: Context, namespace: str, body: Object) -> Object:
         attributes = body.get("spec", {}).get("resourceAttributes")
         if attributes is not None and attributes.get("namespace", namespace) != namespace:
+            given = attributes.get("namespace")
             raise errors.bad_request(
-                f"spec.resourceAttributes.namespace must match namespace: {attributes.get('namespace')}, {namespace}"
+                f"spec.resourceAttributes.namespace must match namespace: {given}, {namespace}"
             )
         return await self._subject_access(ctx, namespace, body)
 

@@ -46,12 +46,13 @@ def _not_here(registry: Registry, ctx: Context) -> StatusError:
     namespace, name = ctx.info.namespace, ctx.info.name
     if registry.get("pods", namespace, name) is None:
         return errors.not_found(info_for(registry.kinds["pods"]), name)
+    run = f"run: antrea-lab exec {namespace}/{name} -- COMMAND"
     hints = {
-        "exec": f"run: antrea-lab exec {namespace}/{name} -- COMMAND",
-        "attach": f"run: antrea-lab exec {namespace}/{name} -- COMMAND",
-        "log": f"the lab's pods write no logs; to look inside run: antrea-lab exec {namespace}/{name} -- COMMAND",
-        "portforward": f"to reach the pod run: antrea-lab exec {namespace}/{name} -- COMMAND, or antrea-lab probe",
-        "proxy": f"to reach the pod run: antrea-lab exec {namespace}/{name} -- COMMAND, or antrea-lab probe",
+        "exec": run,
+        "attach": run,
+        "log": f"the lab's pods write no logs; to look inside {run}",
+        "portforward": f"to reach the pod {run}, or antrea-lab probe",
+        "proxy": f"to reach the pod {run}, or antrea-lab probe",
     }
     sub = ctx.info.subresource
     message = f"pods/{sub} is not served: a lab has no kubelet that could; {hints[sub]}"

@@ -143,7 +143,7 @@ class Rbac:
                 yield subject.get("kind", ""), subject.get("name", "")
 
     def rules(self, who: Who, namespace: str = "") -> Iterator[tuple[Object, str]]:
-        """The rules that hold for the user in the namespace ("" : everywhere), each with its binding's name."""
+        """The rules that hold for the user in the namespace ("": everywhere), each with its binding."""
         keys: set[tuple[str, str]] = set(self._by_subject.get(("User", who.name), ()))
         for group in who.groups:
             keys |= self._by_subject.get(("Group", group), set())

@@ -1,8 +1,8 @@
 """Where an APIService's server is, and how it is called.
 
-A Service is resolved as kube-apiserver does without a pod network of its own: ExternalName by its name and the
-APIService's port, anything else through its Endpoints (ready addresses, the target of the APIService's port).
-The server's certificate must be of the caBundle and for NAME.NAMESPACE.svc; ours is the front-proxy client's.
+A Service is resolved as kube-apiserver does without a pod network of its own: ExternalName by its name and
+the APIService's port, anything else through its Endpoints (ready addresses, the target of that port). The
+server's certificate must be of the caBundle and for NAME.NAMESPACE.svc; ours is the front-proxy client's.
 """
 
 from __future__ import annotations
@@ -99,7 +99,7 @@ class Backends:
             )
             found += [(a["ip"], p["port"]) for p in fitting for a in subset.get("addresses", ())]
         if not found:
-            words = f'endpoints for service/{name} in "{namespace}" have no addresses with port name "{port_name}"'
+            words = f'endpoints for service/{name} in "{namespace}" have no address with port "{port_name}"'
             raise BackendError("MissingEndpoints", words)
         self._turn += 1
         host, number = found[self._turn % len(found)]

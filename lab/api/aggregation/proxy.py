@@ -39,7 +39,7 @@ _HOP = frozenset(
 
 
 class AggregatingProxy:
-    """The fallback of the API server: answers for group versions that an APIService gives to another server."""
+    """The API server's fallback: answers for group versions that an APIService gives to another server."""
 
     def __init__(self, backends: Backends, availability: Availability) -> None:
         self._backends = backends

@@ -32,7 +32,7 @@ class AccessController:
             self._rbac.binding_changed(namespace, name, new)
 
     def _aggregate(self) -> None:
-        """Until nothing changes any more: aggregated roles may be aggregated in turn (view → edit → admin)."""
+        """Queued again by its own writes: aggregated roles are aggregated in turn (view, edit, admin)."""
         roles = sorted(self._registry.items(_CLUSTER_ROLES), key=lambda role: role["metadata"]["name"])
         for role in roles:
             selectors = role.get("aggregationRule", {}).get("clusterRoleSelectors")

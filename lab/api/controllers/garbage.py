@@ -1,12 +1,13 @@
 """Collection by ownerReferences: background, foreground, orphan.
 
-The graph keeps, for each owner's uid, the keys of its dependents. A dependent goes when its last owner has gone;
-an owner with the finalizer foregroundDeletion waits for the dependents that block it; one with the finalizer
-orphan lets go of its dependents first. References to owners that never existed count as gone ones.
+The graph keeps, for each owner's uid, the keys of its dependents. A dependent goes when its last owner has
+gone; an owner with the finalizer foregroundDeletion waits for the dependents that block it; one with the
+finalizer orphan lets go of its dependents first. References to owners that never existed count as gone ones.
 """
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -61,8 +62,7 @@ class GarbageCollector:
             if reference.get("uid") == uid:
                 owner = self._find(reference, (dependent or {})["metadata"].get("namespace", ""))
                 if owner is not None:
-                    key = owner
-                    self._reactor.soon(("owner", *key), lambda: self._sync_owner(key))
+                    self._reactor.soon(("owner", *owner), functools.partial(self._sync_owner, owner))
 
     def _dependent_soon(self, key: Key) -> None:
         self._reactor.soon(("dependent", *key), lambda: self._sync_dependent(key))

@@ -1,4 +1,4 @@
-"""Namespaces: their end, and what each has from the start (ServiceAccount default, ConfigMap kube-root-ca.crt).
+"""Namespaces: their end, and what each has from the start (a ServiceAccount, the cluster's CA).
 
 A namespace that is being deleted stays, Terminating, until everything in it is gone; objects with finalizers
 hold it up, and its conditions say so.

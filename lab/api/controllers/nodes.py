@@ -83,8 +83,8 @@ class Scheduler:
                 self._soon(key)
             elif new is None or not _unbound(new):
                 self._waiting.discard(key)
-        elif kind.resource == "nodes" and new is not None and self._waiting:
-            if old is None or _placement(old) != _placement(new):
+        elif kind.resource == "nodes" and new is not None:
+            if self._waiting and (old is None or _placement(old) != _placement(new)):
                 for key in sorted(self._waiting):
                     self._soon(key)
 
@@ -137,7 +137,7 @@ def bind(registry: Registry, namespace: str, name: str, node: str) -> None:
 def _set_condition(pod: Object, condition: Object) -> None:
     conditions = pod.setdefault("status", {}).setdefault("conditions", [])
     kept = [c for c in conditions if c.get("type") != condition["type"]]
-    previous = next((c for c in conditions if c.get("type") == condition["type"]), {})
+    previous: Object = next((c for c in conditions if c.get("type") == condition["type"]), {})
     moved = previous.get("status") != condition["status"]
     since = clock.stamp() if moved else previous.get("lastTransitionTime", clock.stamp())
     pod["status"]["conditions"] = [*kept, {"lastProbeTime": None, "lastTransitionTime": since, **condition}]

@@ -26,7 +26,7 @@ class ServiceAddresses:
     def __init__(self, registry: Registry, service_cidrs: Sequence[Network]) -> None:
         self._registry = registry
         self._networks = list(service_cidrs)
-        self._next = {network: 2 for network in service_cidrs}  # the first address is the API's own
+        self._next = dict.fromkeys(service_cidrs, 2)  # the first address is the API's own
         self._used: dict[str, tuple[str, str]] = {}
         self._ports: dict[int, tuple[str, str]] = {}
         registry.admit(self._admit)

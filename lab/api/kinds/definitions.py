@@ -86,11 +86,7 @@ class Definitions(BuiltIn):
                     )
         if names.get("kind") and names.get("kind") == names.get("listKind"):
             errors.invalid("spec.names.listKind", names["listKind"], "kind and listKind may not be the same")
-        if not versions:
-            errors.invalid(
-                "spec.versions", list(versions), "must have exactly one version marked as storage version"
-            )
-        elif sum(bool(version.get("storage")) for version in versions) != 1:
+        if not versions or sum(bool(version.get("storage")) for version in versions) != 1:
             errors.invalid(
                 "spec.versions", list(versions), "must have exactly one version marked as storage version"
             )

@@ -1,4 +1,4 @@
-"""v1 Service, v1 Endpoints and discovery.k8s.io/v1 EndpointSlice. Cluster IPs are given out by the registry."""
+"""v1 Service, v1 Endpoints, discovery.k8s.io/v1 EndpointSlice. Cluster IPs are lab.api.controllers.services'."""
 
 from __future__ import annotations
 
@@ -116,9 +116,9 @@ class Services(BuiltIn):
 
     def validate_update(self, new: Object, old: Object, errors: FieldErrors) -> None:
         was, now = old["spec"], new["spec"]
-        if was.get("type") != "ExternalName" and now.get("type") != "ExternalName" and was.get("clusterIPs"):
-            if now.get("clusterIPs", [None])[0] != was["clusterIPs"][0]:
-                errors.invalid("spec.clusterIPs[0]", now.get("clusterIPs"), "may not change once set")
+        kept = "ExternalName" not in (was.get("type"), now.get("type")) and bool(was.get("clusterIPs"))
+        if kept and now.get("clusterIPs", [None])[0] != was["clusterIPs"][0]:
+            errors.invalid("spec.clusterIPs[0]", now.get("clusterIPs"), "may not change once set")
         self.validate(new, errors)
 
     def cells(self, obj: Object, now: datetime.datetime) -> list[Any]:

@@ -1,8 +1,8 @@
 """Reads the `*.types` files: field names, types and list semantics of the kinds a cluster brings along.
 
 A file holds one API group. A line without indentation names a type (`core.Pod`); the lines below it are its
-fields: name, type, flags. Types are `string int32 int64 float64 bool bytes time microtime quantity intstr any`,
-another type's name, `[]T` or `map:T`. Flags:
+fields: name, type, flags. Types are `string int32 int64 float64 bool bytes time microtime quantity intstr
+any`, another type's name, `[]T` or `map:T`. Flags:
 
     !            required          =JSON     default written when absent
     keys=a,b     list of objects told apart by these fields (server-side apply)

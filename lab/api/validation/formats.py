@@ -1,4 +1,4 @@
-"""Formats of single values: names, labels, ports, addresses. Each check yields the complaints, none if valid."""
+"""Formats of single values: names, labels, ports, addresses. A check returns the complaints, none if valid."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ Object = dict[str, Any]
 
 
 def default(policy: Object) -> None:
-    """Ports without protocol are TCP; without policyTypes a policy is Ingress, and Egress if it has such rules."""
+    """Ports are TCP; without policyTypes a policy is Ingress, and Egress too if it has such rules."""
     spec = policy.setdefault("spec", {})
     spec.setdefault("podSelector", {})
     for rules in (spec.get("ingress", ()), spec.get("egress", ())):
