@@ -55,7 +55,7 @@ def write_admin(state_dir: pathlib.Path, server: str, path: pathlib.Path, name: 
 def write_user(
     state_dir: pathlib.Path, server: str, path: pathlib.Path, user: str, groups: Sequence[str] = ()
 ) -> None:
-    """A kubeconfig with a client certificate for a user in groups, such as system:node:NAME in system:nodes."""
+    """A kubeconfig with a client certificate for a user, such as system:node:NAME in system:nodes."""
     keys = _keys(state_dir)
     certificate, key = keys.authority.issue(user, groups, valid=datetime.timedelta(seconds=LONG))
     credentials = {"client-certificate-data": _b64(certificate), "client-key-data": _b64(key)}

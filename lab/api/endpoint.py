@@ -112,7 +112,7 @@ class ObjectEndpoint(StoreEndpoint):
     # --- bodies ---
 
     def _decode(self, ctx: Context, document: Object) -> Object:
-        """The body as the kind keeps it; unknown fields are refused, reported or ignored as the client wishes."""
+        """The body as the kind keeps it; what becomes of unknown fields is the client's wish."""
         version = str(document.get("metadata", {}).get("resourceVersion") or "")
         kind = self.kind
         try:

@@ -2,8 +2,8 @@
 
 Every change is appended to the journal with one write before its writer gets an answer; the kernel has it
 then, so a killed process loses nothing that it has acknowledged (a crash of the machine may cost the last
-seconds). A line that was cut off is ignored. When the journal has grown past the state by a good deal, a new snapshot is
-written beside it in a thread; documents are immutable, so nothing has to stop meanwhile.
+seconds). A line that was cut off is ignored. When the journal has grown past the state by a good deal, a new
+snapshot is written beside it in a thread; documents are immutable, so nothing has to stop meanwhile.
 
     snapshot-N     one object a line: {"r": resource, "v": version, "o": document}
     journal-N      one change a line: the same, or {"r":…, "v":…, "k": [namespace, name]} for a removal

@@ -55,11 +55,7 @@ class NamespaceController:
             account: Object = {"metadata": {"name": "default", "namespace": name}}
             registry.create(registry.kinds["serviceaccounts"], account)
         if registry.get("configmaps", name, ROOT_CA) is None:
-            words = (
-                "Contains a CA bundle that can be used to verify the kube-apiserver when using internal endpoints "
-                "such as the internal service IP or kubernetes.default.svc. No other usage is guaranteed across "
-                "distributions of Kubernetes clusters."
-            )
+            words = "The CA of this cluster's API: pods check with it whom they talk to."
             metadata = {
                 "name": ROOT_CA,
                 "namespace": name,

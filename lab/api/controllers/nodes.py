@@ -83,10 +83,9 @@ class Scheduler:
                 self._soon(key)
             elif new is None or not _unbound(new):
                 self._waiting.discard(key)
-        elif kind.resource == "nodes" and new is not None:
-            if self._waiting and (old is None or _placement(old) != _placement(new)):
-                for key in sorted(self._waiting):
-                    self._soon(key)
+        elif kind.resource == "nodes" and (old is None or new is None or _placement(old) != _placement(new)):
+            for key in sorted(self._waiting):
+                self._soon(key)
 
     def _soon(self, key: tuple[str, str]) -> None:
         self._reactor.soon(("schedule", *key), lambda: self._schedule(*key))

@@ -132,8 +132,8 @@ class Definitions(BuiltIn):
             paths = cel_rules(version.get("schema", {}).get("openAPIV3Schema", {}))
             if paths:
                 found.append(
-                    f"version {version.get('name')}: the lab's API stores x-kubernetes-validations but does not "
-                    f"evaluate CEL rules ({', '.join(paths[:3])}{'…' if len(paths) > 3 else ''})"
+                    f"version {version.get('name')}: the lab's API stores x-kubernetes-validations but does "
+                    f"not evaluate CEL rules ({', '.join(paths[:3])}{'…' if len(paths) > 3 else ''})"
                 )
         if obj["spec"].get("conversion", {}).get("strategy") == "Webhook":
             found.append("the lab's API does not call conversion webhooks: objects are served unconverted")

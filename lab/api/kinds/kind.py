@@ -74,7 +74,7 @@ class Kind:
                 new.pop("status", None)
 
     def prepare_status_update(self, new: Object, old: Object) -> Object:
-        """An update of the status subresource: everything but status stays (managedFields are the caller's)."""
+        """An update of the status subresource: everything but status stays."""
         result = dict(old)
         if "status" in new:
             result["status"] = new["status"]

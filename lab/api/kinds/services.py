@@ -1,4 +1,4 @@
-"""v1 Service, v1 Endpoints, discovery.k8s.io/v1 EndpointSlice. Cluster IPs are lab.api.controllers.services'."""
+"""v1 Service, v1 Endpoints, discovery.k8s.io/v1 EndpointSlice. Addresses are given out by the controllers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Formats of single values: names, labels, ports, addresses. A check returns the complaints, none if valid."""
+"""Formats of single values: names, labels, ports, addresses. A check returns its complaints."""
 
 from __future__ import annotations
 
@@ -17,7 +17,10 @@ _RE_SUBDOMAIN = re.compile(_SUBDOMAIN)
 _RE_LABEL_1035 = re.compile(_LABEL_1035)
 _RE_CONFIG_KEY = re.compile(_CONFIG_KEY)
 
-_QUALIFIED_WORDS = "must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character"
+_QUALIFIED_WORDS = (
+    "must consist of alphanumeric characters, '-', '_' or '.', "
+    "and must start and end with an alphanumeric character"
+)
 _VALUE_WORDS = (
     "a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', "
     "and must start and end with an alphanumeric character"
