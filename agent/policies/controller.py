@@ -42,7 +42,8 @@ _ORDER = (Kind.ADDRESS_GROUP, Kind.APPLIED_TO_GROUP, Kind.NETWORK_POLICY)
 class PolicyController:
     """One for the process.
 
-    ``connect`` gives a client to the controller (asked before each connection); ``flows`` takes rules and
+    ``connect`` gives a client to the controller (asked before each watch is opened), ``reuse`` the one in use
+    (for reports; default: ``connect``); ``flows`` takes rules and
     ``commit`` puts what was set into OVS; ``families`` are the address families that the node runs.
     """
 
@@ -52,6 +53,7 @@ class PolicyController:
         node: str,
         directory: Path,
         connect: Callable[[], Awaitable[RestClient]],
+        reuse: Callable[[], Awaitable[RestClient]] | None = None,
         flows: PolicyFlows,
         commit: Callable[[], Awaitable[object]],
         interfaces: InterfaceStore,
@@ -64,7 +66,7 @@ class PolicyController:
             lambda: self.watcher.connected, lambda: self.watcher.multiplexed is True
         )
         self.reconciler = Reconciler(self.cache, flows, commit, interfaces.for_pod, families)
-        self.reporter = Reporter(node, connect, self._wants_report)
+        self.reporter = Reporter(node, reuse or connect, self._wants_report)
         self.synced = asyncio.Event()  # set once a controller's full state has been received
         self._synced_kinds: set[Kind] = set()
         self._interfaces = interfaces

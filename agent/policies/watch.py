@@ -29,6 +29,7 @@ MULTIPLEXED = "/agentwatch"
 GROUP_PATH = "/apis/controlplane.antrea.io/v1beta2"
 ACCEPT = "application/vnd.kubernetes.protobuf;stream=watch, application/vnd.kubernetes.protobuf"
 
+IDLE = 180.0  # seconds without a byte: our controller sends a bookmark about once a minute
 STABLE = 5.0  # seconds: a stream that has lived so long is opened again without a growing pause
 
 
@@ -36,7 +37,12 @@ class Source(Protocol):
     """What is needed of a client to the controller (client.rest.RestClient has it)."""
 
     def stream(
-        self, path: str, *, query: Mapping[str, str] | None = None, accept: str = ACCEPT
+        self,
+        path: str,
+        *,
+        query: Mapping[str, str] | None = None,
+        accept: str = ACCEPT,
+        idle_timeout: float | None = None,
     ) -> AbstractAsyncContextManager[AsyncIterator[bytes]]: ...
 
 
@@ -128,8 +134,11 @@ class Watcher:
             await backoff.wait()
 
     async def _read(self, source: Source, path: str, query: Mapping[str, str], stream: WatchStream) -> None:
-        async with source.stream(path, query=query, accept=ACCEPT) as chunks:
-            if path == MULTIPLEXED:
+        multiplexed = path == MULTIPLEXED
+        async with source.stream(
+            path, query=query, accept=ACCEPT, idle_timeout=IDLE if multiplexed else None
+        ) as chunks:
+            if multiplexed:
                 self.multiplexed = True
             try:
                 self._mark_open(stream.kinds, True)

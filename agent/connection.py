@@ -1,0 +1,53 @@
+"""The agent's connection to antrea-controller.
+
+Where the controller is, is asked of the Kubernetes API before each new connection (client.controller); as
+long as the answer is the same, the same client with its pool of connections serves. Once something is known,
+it stands while the Kubernetes API is away.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+from client.controller import ControllerLocator
+from client.errors import ConnectionFailed
+from client.rest import RestClient
+from runtime import version
+
+
+class ControllerConnection:
+    """Gives out clients; owns them."""
+
+    def __init__(self, locator: ControllerLocator) -> None:
+        self._locator = locator
+        self._client: RestClient | None = None
+        self._lock = asyncio.Lock()
+
+    async def connect(self) -> RestClient:
+        """A client to a controller as it is to be found now. Raises ConnectionFailed."""
+        async with self._lock:
+            endpoint = await self._locator.locate()
+            client = self._client
+            if client is not None:
+                known = client.endpoint
+                if (known.url, known.tls, known.server_name) == (
+                    endpoint.url,
+                    endpoint.tls,
+                    endpoint.server_name,
+                ):
+                    return client
+                # The controller has moved or has another CA: what still runs there comes after us.
+                await client.close()
+            self._client = RestClient(endpoint, user_agent=f"antrea-agent/{version.FULL}")
+            return self._client
+
+    async def current(self) -> RestClient:
+        """The client in use, without asking where the controller is. Raises ConnectionFailed."""
+        if self._client is None:
+            raise ConnectionFailed("No connection to antrea-controller has been made yet.")
+        return self._client
+
+    async def close(self) -> None:
+        if self._client is not None:
+            await self._client.close()
+            self._client = None

@@ -1,0 +1,78 @@
+"""The HTTPS server of the agent's local API.
+
+Who may: the loopback token in a file that only this machine's administrator can read (antctl in agent mode;
+new at each start), else whom the Kubernetes API lets, asked with TokenReview and SubjectAccessReview on the
+path. The health paths are open to everybody, as kubelet needs. The certificate is self-signed and new at each
+start; it is published in the node's AntreaAgentInfo.
+"""
+
+from __future__ import annotations
+
+import secrets
+from pathlib import Path
+
+from apiserver.auth import AllowMasters, Decision, User
+from apiserver.authentication import LOOPBACK, BearerTokens, StaticTokens
+from apiserver.authorization import ReviewedAccess, access_review_spec
+from apiserver.certificates import ServingTLS, self_signed, write_private
+from apiserver.errors import unavailable
+from apiserver.listener import Listener
+from apiserver.request import RequestInfo
+from apiserver.server import ApiServer
+from client.errors import ApiError, ConnectionFailed
+from client.rest import RestClient
+from client.reviews import review_access, review_token
+from runtime import log, version
+
+logger = log.get(__name__)
+
+ALWAYS_ALLOWED = ("/healthz", "/livez", "/readyz")
+
+
+class LocalServer:
+    """An ApiServer with its certificate, its access rules and its socket."""
+
+    def __init__(self, kube: RestClient, token_file: Path) -> None:
+        self._kube = kube
+        self._token_file = token_file
+        self._token = secrets.token_urlsafe(32)
+        self._tls = ServingTLS(self_signed("localhost", ("localhost", "127.0.0.1", "::1")))
+        self.api = ApiServer(
+            title="Antrea agent",
+            version=version.document(),
+            authenticators=[StaticTokens({self._token: LOOPBACK}), BearerTokens(self._review_token)],
+            authorizer=AllowMasters(ReviewedAccess(self._review_access)),
+            always_allow=ALWAYS_ALLOWED,
+        )
+        self._listener = Listener(self.api)
+
+    @property
+    def certificate(self) -> bytes:
+        """What clients have to trust, in PEM."""
+        return self._tls.pair.certificate
+
+    async def listen(self, address: str, port: int) -> tuple[str, int]:
+        """Open the socket and write the token. Raises OSError."""
+        bound = await self._listener.listen(address, port, tls=self._tls.context)
+        write_private(self._token_file, self._token.encode())
+        logger.info("The local API listens on %s port %d", *bound)
+        return bound
+
+    async def close(self) -> None:
+        await self._listener.close(grace=1.0)
+
+    async def _review_token(self, token: str) -> User | None:
+        try:
+            user = await review_token(self._kube, token)
+        except (ApiError, ConnectionFailed) as error:
+            raise unavailable("The Kubernetes API cannot review tokens at the moment; try again.") from error
+        if user is None:
+            return None
+        return User(user.username, tuple(user.groups or ()), user.uid, user.extra or {})
+
+    async def _review_access(self, user: User, info: RequestInfo) -> Decision:
+        try:
+            allowed, reason = await review_access(self._kube, access_review_spec(user, info))
+        except (ApiError, ConnectionFailed) as error:
+            raise unavailable("The Kubernetes API cannot review access at the moment; try again.") from error
+        return Decision(allowed, reason)
