@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from antctl.errors import CommandError
 from antctl.output import decode
-from antctl.session import Session
+from antctl.session import Session, status_message
 
 if TYPE_CHECKING:
     from client.endpoint import Endpoint
@@ -22,18 +22,27 @@ CONTROLLER_INFO = "/apis/crd.antrea.io/v1beta1/antreacontrollerinfos/antrea-cont
 
 def direct(session: Session, insecure: bool = False) -> Endpoint:
     """The controller's own address, with the credentials of the kubeconfig. Raises CommandError."""
+    try:
+        return _direct(session, insecure)
+    except CommandError as error:
+        text = f"failed to create rest client: error when creating controller client config: {error}"
+        raise CommandError(text) from error
+
+
+def _direct(session: Session, insecure: bool) -> Endpoint:
     from client.endpoint import Endpoint, tls_context
 
-    info = _object(session, CONTROLLER_INFO)
+    info = _object(session, CONTROLLER_INFO, "error when getting AntreaControllerInfo")
     node = info.get("nodeRef", {}).get("name", "")
     namespace = info.get("podRef", {}).get("namespace", "") or "kube-system"
     if not node:
         raise CommandError("AntreaControllerInfo does not say on which Node antrea-controller runs")
-    address = node_address(_object(session, f"/api/v1/nodes/{node}"))
+    problem = "error when searching the Node of the controller"
+    address = node_address(_object(session, f"/api/v1/nodes/{node}", problem))
     tls = tls_context(insecure=True)
     if not insecure:
         place = f"/api/v1/namespaces/{namespace}/configmaps/antrea-ca"
-        ca = _object(session, place).get("data", {}).get("ca.crt")
+        ca = _object(session, place, "error when getting cert").get("data", {}).get("ca.crt")
         if not ca:
             raise CommandError(
                 f"error when getting cert: ConfigMap {namespace}/antrea-ca has no ca.crt; try --insecure"
@@ -47,8 +56,11 @@ def direct(session: Session, insecure: bool = False) -> Endpoint:
     return Endpoint(url, tls, f"antrea.{namespace}.svc", session.endpoint().headers)
 
 
-def _object(session: Session, path: str) -> dict[str, Any]:
-    value = decode(session.resource(path))
+def _object(session: Session, path: str, problem: str) -> dict[str, Any]:
+    answer = session.request(path)
+    if answer.status >= 400:
+        raise CommandError(f"{problem}: {status_message(answer)}")
+    value = decode(answer.body)
     return value if isinstance(value, dict) else {}
 
 

@@ -33,8 +33,8 @@ def run(argv: Sequence[str]) -> int:
             assert isinstance(group, Group)
             if group.get_command(click.Context(group), words[1]) is None:
                 words = [words[0], "--help"]
-        if not words or (len(words) == 1 and words[0] in GROUPS):
-            words = [*words, "--help"]
+        if not words or (words[0] in GROUPS and (len(words) == 1 or words[1].startswith("-"))):
+            words = [*words[:1], "--help"]  # whatever flags were given: upstream prints the help too
         root.main(args=words, prog_name=program, standalone_mode=False)
     except CommandError as error:
         if error.output:

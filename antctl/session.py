@@ -65,19 +65,19 @@ class Session:
 
     def get(self, path: str, flags: Mapping[str, str] | None = None) -> bytes:
         """A path that is no resource: flags become the query; errors carry the server's text."""
-        query = {name: value for name, value in (flags or {}).items() if value}
+        query = dict(flags or {})
         if self.timeout:
             query["timeout"] = self.timeout_text
         answer = self.request(path, query, accept="*/*")
         if answer.status >= 400:
             phrase = _phrase(answer.status)
-            text = _status_message(answer) or "the server could not find the requested resource"
+            text = status_message(answer) or "the server could not find the requested resource"
             raise CommandError(f"request to server failed: {phrase}: {text}")
         return answer.body
 
     def resource(self, path: str, flags: Mapping[str, str] | None = None) -> bytes:
         """A resource of an API group: errors carry the message of the Status."""
-        query = {name: value for name, value in (flags or {}).items() if value}
+        query = dict(flags or {})
         if self.timeout:
             query["timeout"] = self.timeout_text
         from antctl.transport import TransportError
@@ -87,7 +87,7 @@ class Session:
         except TransportError as error:
             raise CommandError(f"unknown error: {error}") from error
         if answer.status >= 400:
-            raise CommandError(f"request to server failed: {_status_message(answer)}")
+            raise CommandError(f"request to server failed: {status_message(answer)}")
         return answer.body
 
 
@@ -111,7 +111,7 @@ def _phrase(status: int) -> str:
         return str(status)
 
 
-def _status_message(answer: Answer) -> str:
+def status_message(answer: Answer) -> str:
     """The message of a Status, or the text that came instead of one."""
     try:
         document = json.loads(answer.body)

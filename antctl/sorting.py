@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from typing import Any
 
 from antctl.errors import CommandError
-from antctl.output.text import natural
 
 Object = dict[str, Any]
 
@@ -32,13 +31,13 @@ def groups(items: Sequence[Object], path: str) -> list[Object]:
     return _by_path(items, path or ".metadata.name", known)
 
 
-def _effective(policy: Object) -> tuple[float, float, list[Any]]:
+def _effective(policy: Object) -> tuple[float, float, str]:
     tier = policy.get("tierPriority")
     priority = policy.get("priority")
     return (
         KUBERNETES_TIER if tier is None else tier,
         float("-inf") if priority is None else priority,
-        natural((policy.get("sourceRef") or {}).get("name", "")),
+        (policy.get("sourceRef") or {}).get("name", ""),
     )
 
 
@@ -91,5 +90,5 @@ def _rank(value: Any) -> tuple[int, Any]:
     if isinstance(value, (bool, int, float)):
         return (1, float(value))
     if isinstance(value, str):
-        return (2, natural(value))
+        return (2, value)
     return (3, len(value) if isinstance(value, (list, dict)) else 0)

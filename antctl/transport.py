@@ -9,7 +9,7 @@ import os
 import ssl
 import sys
 import time
-from collections.abc import Coroutine, Mapping
+from collections.abc import Awaitable, Coroutine, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import SplitResult, urlencode, urlsplit
@@ -104,8 +104,9 @@ def _explain(error: Exception, parts: SplitResult) -> str:
     return str(error) or type(error).__name__
 
 
-def finish(coroutine: Coroutine[Any, Any, Any]) -> Any:
+def finish(coroutine: Awaitable[Any]) -> Any:
     """The result of a coroutine that never waits, without an event loop: credentials at hand are such."""
+    assert isinstance(coroutine, Coroutine)
     try:
         coroutine.send(None)
     except StopIteration as done:

@@ -76,17 +76,18 @@ async def serve(supervisor: Supervisor, settings: Settings) -> None:
     def agents() -> int:
         return sum(watcher.markers for watcher in stores.all_watchers())
 
+    gates = paths.FeatureGatesPath(client, environment.namespace, settings.gates)
     info = ControllerInfo(stores, environment, value.api_port, agents)
     for registered in (
         *policies.endpoints(stores, realization),
         *stats.endpoints(statistics),
         *groups.endpoints(),
-        *system.endpoints(info),
+        *system.endpoints(info, gates),
         *stats.stats_endpoints(statistics),
     ):
         server.register(registered)
     server.path("/agentwatch", AgentWatch(stores, policies.AGENT_STORES, markers.known).serve)
-    server.path("/featuregates", paths.FeatureGatesPath(client, environment.namespace, settings.gates).serve)
+    server.path("/featuregates", gates.serve)
     paths.register_common(server, with_metrics=value.metrics)
     server.health.add(
         "informer-sync",

@@ -14,6 +14,8 @@ from antctl.mode import Mode
 from antctl.output import decode
 from antctl.session import Session
 
+AGGREGATED = "/apis/system.antrea.io/v1beta1/controllerinfos/antrea-controller/featuregates"
+CONNECT_TIMEOUT = 5.0  # seconds for an address that may not answer at all
 TITLES = {
     "agent": "Antrea Agent Feature Gates",
     "agent-windows": "Antrea Agent Feature Gates (Windows)",
@@ -35,8 +37,17 @@ def run(session: Session, flags: dict[str, str], names: list[str], form: str) ->
         return render(decode(_fetch(session, None)))
     from antctl import controller
 
-    endpoint = controller.direct(session, insecure="insecure" in flags)
-    return render(decode(_fetch(session, endpoint)))
+    session.timeout = session.timeout or CONNECT_TIMEOUT
+    try:
+        endpoint = controller.direct(session, insecure="insecure" in flags)
+        return render(decode(_fetch(session, endpoint)))
+    except CommandError as error:
+        # The controller's own address may be out of reach from here; antrea-py's answers through the
+        # Kubernetes API too.
+        try:
+            return render(decode(session.resource(AGGREGATED)))
+        except CommandError:
+            raise error from None
 
 
 def _fetch(session: Session, endpoint: Any) -> bytes:

@@ -2,17 +2,39 @@
 
 from __future__ import annotations
 
+from aiohttp import web
+
 from apiserver.endpoints import Answer, Endpoint, FunctionEndpoint, Functions
 from apiserver.errors import StatusError, forbidden, not_found
 from apiserver.request import Context
 from apiserver.resources import Object
 from controller.api import resources
+from controller.api.paths import FeatureGatesPath
 from controller.info import NAME, ControllerInfo
 
 BUNDLE = "controller"
+GATES = "featuregates"
 
 
-def endpoints(info: ControllerInfo) -> list[Endpoint]:
+class ControllerInfoEndpoint(FunctionEndpoint):
+    """Beside the object itself answers ``…/controllerinfos/antrea-controller/featuregates``, which is in no
+    discovery document: antctl's way to the gates where the controller's own address cannot be reached."""
+
+    def __init__(self, info: ControllerInfo, gates: FeatureGatesPath) -> None:
+        super().__init__(resources.CONTROLLER_INFOS, _functions(info))
+        self._gates = gates
+
+    async def serve_subresource(self, ctx: Context) -> web.StreamResponse:
+        if ctx.info.subresource != GATES or ctx.info.name != NAME or ctx.info.verb != "get":
+            return await super().serve_subresource(ctx)
+        return await self._gates.serve(ctx)
+
+
+def endpoints(info: ControllerInfo, gates: FeatureGatesPath) -> list[Endpoint]:
+    return [ControllerInfoEndpoint(info, gates), _bundles()]
+
+
+def _functions(info: ControllerInfo) -> Functions:
     kind = resources.CONTROLLER_INFOS
 
     def document() -> Object:
@@ -26,7 +48,7 @@ def endpoints(info: ControllerInfo) -> list[Endpoint]:
     async def listing(ctx: Context, namespace: str) -> list[Object]:
         return [document()]
 
-    return [FunctionEndpoint(kind, Functions(get=get, list=listing)), _bundles()]
+    return Functions(get=get, list=listing)
 
 
 def _bundles() -> Endpoint:
