@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import uuid
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from aiohttp import web
@@ -120,7 +120,6 @@ class ApiServer:
         return response
 
     async def _answer(self, ctx: Context) -> web.StreamResponse:
-        ctx.info = _with_selected_name(ctx.info, ctx.query)
         ctx.user = await self._authenticate(ctx.http)
         await self._authorize(ctx)
         info = ctx.info
@@ -172,7 +171,7 @@ class ApiServer:
         return ANONYMOUS
 
     async def _authorize(self, ctx: Context) -> None:
-        info, user = ctx.info, ctx.user
+        info, user = _with_selected_name(ctx.info, ctx.query), ctx.user
         if info.path in self.always_allow:
             return
         decision = await self.authorizer.authorize(user, info)
@@ -227,15 +226,12 @@ def _pretty(request: web.BaseRequest) -> bool:
     return request.headers.get("User-Agent", "").startswith("Mozilla")
 
 
-def _with_selected_name(info: RequestInfo, query: object) -> RequestInfo:
+def _with_selected_name(info: RequestInfo, query: Mapping[str, str]) -> RequestInfo:
     """A list or watch of metadata.name=X is authorized as one of that name."""
     if info.verb not in ("list", "watch", "deletecollection") or info.name:
         return info
-    selector = getattr(query, "get", lambda _key: None)("fieldSelector")
-    if not selector:
-        return info
     try:
-        terms = parse_fields(selector)
+        terms = parse_fields(query.get("fieldSelector", ""))
     except SelectorError:
         return info
     for term in terms:
