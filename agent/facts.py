@@ -2,24 +2,49 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 from agent.model import IPAddress
 from agent.ovs.database import Database
+from agent.pipeline import unixctl
+from runtime import log
 
 if TYPE_CHECKING:
     from pyroute2 import IPRoute
 
+logger = log.get(__name__)
 
-def ovs_version(database: Database) -> str:
-    """The version that vswitchd has written into OVSDB; empty if it is not known."""
-    for row in database.rows("Open_vSwitch"):
-        value = row["ovs_version"]
-        if isinstance(value, list):
-            value = value[0] if value else ""
-        if value:
-            return str(value)
-    return ""
+
+class OVSVersion:
+    """The version of vswitchd: what ovs-ctl has written into OVSDB, else what vswitchd itself says."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._answered = ""
+
+    async def ask(self) -> None:
+        """Ask vswitchd; for a start, and for after each of its restarts."""
+        control = unixctl.socket_of_vswitchd(self._database.run_dir)
+        if control is None:
+            return
+        try:
+            answer = await unixctl.call(control, "version")
+        except unixctl.UnixctlError as error:
+            logger.warning("The version of Open vSwitch is not known: %s", error)
+            return
+        found = re.search(r"\d+\.\d+\.\d+", answer)
+        self._answered = found[0] if found else ""
+
+    def __call__(self) -> str:
+        """Empty if it is not known."""
+        for row in self._database.rows("Open_vSwitch"):
+            value = row["ovs_version"]
+            if isinstance(value, list):
+                value = value[0] if value else ""
+            if value:
+                return str(value)
+        return self._answered
 
 
 def port_uuid(database: Database, name: str) -> str:

@@ -12,6 +12,7 @@ what differs: nothing, if nothing has changed. Neither the Kubernetes API nor th
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -25,7 +26,7 @@ from agent.cni.pods import list_local_pods
 from agent.cni.server import CNIServer
 from agent.config import Settings
 from agent.connection import ControllerConnection
-from agent.facts import ovs_version, port_uuid, transport_info
+from agent.facts import OVSVersion, port_uuid, transport_info
 from agent.info import AgentInfo, InfoWriter, Sources
 from agent.interfaces import InterfaceStore
 from agent.knownnode import own_node
@@ -82,6 +83,8 @@ async def serve(supervisor: Supervisor, settings: Settings) -> None:
     bridge = OVSBridge(database, value.ovs_bridge, datapath_type=value.ovs_datapath_type)
     netlink = Netlink()
     node = await prepare(settings, facts, bridge, netlink)
+    ovs_version = OVSVersion(database)
+    await ovs_version.ask()
 
     # Who wants flows, and who brings them into the switch.
     programmer = FlowProgrammer(bridge.management_socket, node, run_dir, unixctl=value.ovs_run_dir)
@@ -132,7 +135,7 @@ async def serve(supervisor: Supervisor, settings: Settings) -> None:
             api_port=value.api_port,
             interfaces=interfaces,
             policies=policies,
-            ovs_version=lambda: ovs_version(database),
+            ovs_version=ovs_version,
             transport=await netlink.run(lambda ipr: transport_info(ipr, node.transport_ips)),
             flow_counts=programmer.table_counts,
             openflow_connected=lambda: programmer.connected,
@@ -177,6 +180,7 @@ async def serve(supervisor: Supervisor, settings: Settings) -> None:
     async def vswitchd_is_back() -> None:
         nodes.datapath_restarted()
         await bridge.clear_flow_restore_wait()
+        await ovs_version.ask()
 
     programmer.restoration.on(
         Moment.AFTER_FLOWS, "the peers and the end of flow-restore-wait", vswitchd_is_back
@@ -230,6 +234,8 @@ async def prune(
             "The peers are not known yet: what earlier agents left in the switch stays until they are"
         )
         await nodes.synced.wait()
+    if not policies.disk.has_state:
+        await policies.synced.wait()  # nobody here knows what the rules in the switch are good for
     ids.retain({rule.id for rule in policies.reconciler.installed})
     result = await programmer.prune()
     if result.total:
@@ -244,6 +250,8 @@ def _command(path: str, verbosity: int) -> int:
     """The agent of Antrea on a node: attaches pods and enforces network policies in Open vSwitch."""
     log.setup(verbosity)
     metrics.forget_default_registry()
+    # gRPC's handlers for fork disturb programs that the agent starts; it forks no copies of itself.
+    os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
     try:
         settings = config.load(path)
     except ConfigurationError as error:

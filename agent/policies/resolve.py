@@ -250,7 +250,7 @@ def subtract(cidr: IPNetwork, excepts: tuple[IPNetwork, ...]) -> tuple[IPNetwork
             continue
         rest: list[IPNetwork] = []
         for part in left:
-            if not part.overlaps(hole):  # type: ignore[arg-type]
+            if not part.overlaps(hole):
                 rest.append(part)
             elif part.prefixlen < hole.prefixlen:
                 rest.extend(part.address_exclude(hole))  # type: ignore[arg-type]
