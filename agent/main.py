@@ -188,7 +188,7 @@ async def serve(supervisor: Supervisor, settings: Settings) -> None:
     policies.start_reconciling(supervisor)
     supervisor.start("peers-watch", reflector.run)
     supervisor.start("peers", nodes.run)
-    supervisor.start("prune", lambda: prune(nodes, policies, ids, programmer), OnCrash.REPORT)
+    supervisor.start("prune", lambda: prune(nodes, policies, ids, programmer, cni), OnCrash.REPORT)
     supervisor.start("agent-info", InfoWriter(kube, info, node.name, lambda: local.certificate).run)
     cni.ready.set()
     logger.info("antrea-agent of node %s is ready", node.name)
@@ -221,7 +221,11 @@ async def prepare(settings: Settings, facts: NodeFacts, bridge: OVSBridge, netli
 
 
 async def prune(
-    nodes: NodeController, policies: PolicyController, ids: ConjunctionIds, programmer: FlowProgrammer
+    nodes: NodeController,
+    policies: PolicyController,
+    ids: ConjunctionIds,
+    programmer: FlowProgrammer,
+    cni: CNIServer,
 ) -> None:
     """Remove what an earlier agent left and nobody wants, once everybody has had a chance to want it.
 
@@ -240,6 +244,7 @@ async def prune(
     result = await programmer.prune()
     if result.total:
         logger.info("Nobody wants them any more: %d flows were removed", result.deleted)
+    await cni.discard_stale()  # only now may others have the port numbers of pods that are gone
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})

@@ -38,7 +38,6 @@ from agent.interfaces import InterfaceStore
 from agent.model import NodeConfig, PodInterface
 from agent.nodes.netlink import Netlink, NetworkNamespaceGone
 from agent.ovs.bridge import OVSBridge, random_mac
-from agent.ovs.database import DatabaseError
 from agent.policies.readiness import Readiness
 from runtime import log
 
@@ -89,6 +88,7 @@ class PodAttacher:
         # The userspace datapath does not fill in checksums that the pod's kernel leaves to "hardware".
         self._checksum_offload = not (node.userspace_datapath or disable_tx_checksum_offload)
         self._announcements: set[asyncio.Task[None]] = set()
+        self.stale: dict[str, PodInterface] = {}  # by port name: found at start, with no pod behind them
 
     def mtu(self, request: Request) -> int:
         return request.config.mtu or self._node.mtu
@@ -213,6 +213,10 @@ class PodAttacher:
     async def detach(self, request: Request) -> None:
         """Raises CNIError where something is left; the runtime asks again. Nothing to detach is fine."""
         names = await self._names(request)
+        await self._remove(request.container_id, names)
+        await self._release(request.container_id, request.ifname)
+
+    async def _remove(self, container_id: str, names: list[str]) -> None:
         for name in names:
             self._interfaces.remove(name)
             self._connectivity.uninstall_pod(name)
@@ -222,15 +226,18 @@ class PodAttacher:
             for name in names:
                 await self._bridge.delete_port(name)
                 await self._netlink.run(lambda ipr, name=name: veth.delete(ipr, name))  # type: ignore[misc]
+                self.stale.pop(name, None)
         except Exception as error:
             raise CNIError(
-                CONFIG_INTERFACE_FAILURE, f"The container {request.container_id} cannot be detached: {error}"
+                CONFIG_INTERFACE_FAILURE, f"The container {container_id} cannot be detached: {error}"
             ) from error
+
+    async def _release(self, container_id: str, ifname: str) -> None:
         try:
-            await asyncio.to_thread(self._ipam.release, request.container_id, request.ifname)
+            await asyncio.to_thread(self._ipam.release, container_id, ifname)
         except OSError as error:
             raise CNIError(
-                IPAM_FAILURE, f"The address of container {request.container_id} cannot be released: {error}"
+                IPAM_FAILURE, f"The address of container {container_id} cannot be released: {error}"
             ) from error
 
     async def _names(self, request: Request) -> list[str]:
@@ -299,45 +306,44 @@ class PodAttacher:
     # Restart and garbage collection.
 
     async def restore(self, pods: Collection[LocalPod] | None) -> None:
-        """Take over what an earlier agent attached; detach what no pod of this node stands behind.
+        """Take over what an earlier agent attached. Sends nothing to OVS; ``stale`` is left for ``discard``.
 
-        The flows of those that stay become desired state; nothing is sent to OVS for them here. With
-        ``pods`` None the API could not say, so everything that works stays, and no address is collected.
+        A pod's interface stays if the API says that the pod runs here and its host veth exists. With ``pods``
+        None the API could not say: all that have a veth stay, and no address is collected. Stale interfaces
+        keep their ports and addresses until all their flows are gone: no other pod may get either before.
         """
         known = None if pods is None else {(pod.namespace, pod.name): pod for pod in pods}
         devices = await self._netlink.run(
-            lambda ipr: {link.get("ifname"): link.get("address") for link in ipr.get_links(kind="veth")}
+            lambda ipr: {link.get("ifname") for link in ipr.get_links(kind="veth")}
         )
-        stale = []
         for interface in self._bridge.pod_interfaces():
             pod = known.get(interface.key) if known is not None else None
             gone = known is not None and (
                 pod is None or bool(interface.pod_uid and pod.uid and pod.uid != interface.pod_uid)
             )
             if gone or interface.name not in devices:
-                stale.append(interface)
+                self.stale[interface.name] = interface
             else:
                 self._interfaces.add(interface)
-                if interface.ofport > 0:
-                    self._connectivity.install_pod(interface)
-        undetached = []
-        for interface in stale:
-            logger.info(
-                "Detaching %s of %s/%s, which does not run here any more", interface.name, *interface.key
-            )
-            try:
-                await self._bridge.delete_port(interface.name)
-                await self._netlink.run(lambda ipr, name=interface.name: veth.delete(ipr, name))  # type: ignore[misc]
-            except (DatabaseError, OSError, TimeoutError) as error:
-                logger.warning("Detaching %s failed: %s", interface.name, error)
-                undetached.append(interface)
+            if interface.ofport > 0:  # a stale one's flows are claimed so that exactly they are removed later
+                self._connectivity.install_pod(interface)
         if known is None:
             return
-        keep = {ip for interface in [*self._interfaces, *undetached] for ip in interface.ips}
+        keep = {ip for interface in [*self._interfaces, *self.stale.values()] for ip in interface.ips}
         keep.update(ip for pod in known.values() for ip in pod.ips)
         leaked = await asyncio.to_thread(self._ipam.collect, keep)
         if leaked:
             logger.info("Freed %d addresses that no pod of this node has: %s", len(leaked), _join(leaked))
+
+    async def discard(self, interface: PodInterface) -> None:
+        """Detach a stale interface, if it still is one. Raises CNIError."""
+        if self.stale.get(interface.name) is not interface:
+            return
+        logger.info("Detaching %s of %s/%s, which does not run here any more", interface.name, *interface.key)
+        await self._remove(interface.container_id, [interface.name])
+        for owner in {owner for ip, owner in self._ipam.reservations.items() if ip in interface.ips}:
+            if owner.container_id == interface.container_id:
+                await self._release(owner.container_id, owner.ifname)
 
     async def close(self) -> None:
         for task in list(self._announcements):

@@ -44,7 +44,8 @@ SHUTDOWN_GRACE = 2.0
 
 
 class CNIServer:
-    """``restore`` before ``start``; ADD is answered once ``ready`` is set (flows and policies in place)."""
+    """``restore`` before ``start``; requests wait until ``ready`` is set (flows and policies in place);
+    ``discard_stale`` when the flows of earlier agents that nobody wants any more have been removed."""
 
     def __init__(
         self,
@@ -69,6 +70,18 @@ class CNIServer:
     async def restore(self, pods: Collection[LocalPod] | None) -> None:
         """See ``PodAttacher.restore``."""
         await self._attacher.restore(pods)
+
+    async def discard_stale(self) -> None:
+        """Detach what ``restore`` found to be stale: once no flow of an earlier agent is left in OVS.
+
+        Until then such an interface keeps its port number and address, so that no new pod inherits flows.
+        """
+        for interface in list(self._attacher.stale.values()):
+            try:
+                async with _Held(self._locks, interface.container_id):
+                    await self._attacher.discard(interface)
+            except CNIError as error:
+                logger.warning("%s", error)
 
     async def start(self) -> None:
         """Open the socket. Raises OSError."""
@@ -136,12 +149,16 @@ class CNIServer:
             return CNIError(CONFIG_INTERFACE_FAILURE, f"{command} failed: {error}").response()
         return pb.CniCmdResponse(cni_result=result)
 
-    async def _add(self, request: Request) -> bytes:
+    async def _wait_ready(self) -> None:
+        """Before the switch has been synchronized nothing is known to be in it, or to be gone from it."""
         try:
             async with asyncio.timeout(self._network_wait):
                 await self.ready.wait()
         except TimeoutError:
             raise CNIError(TRY_AGAIN_LATER, "Server is busy, please retry later") from None
+
+    async def _add(self, request: Request) -> bytes:
+        await self._wait_ready()
         async with _Held(self._locks, request.container_id):
             attachment = await self._attacher.attach(request)
         logger.info(
@@ -154,6 +171,7 @@ class CNIServer:
         return add_result(request, attachment, self._attacher.mtu(request))
 
     async def _delete(self, request: Request) -> bytes:
+        await self._wait_ready()
         async with _Held(self._locks, request.container_id):
             await self._attacher.detach(request)
         logger.info("Detached container %s (%s/%s)", request.container_id, request.namespace, request.pod)

@@ -68,6 +68,7 @@ async def run(directory: Path, ovs_run_dir: Path, cidrs: str, die: str) -> None:
     server = CNIServer(directory / "cni.sock", attacher, interfaces)
     await server.restore(known_pods(directory / "pods"))
     result = await programmer.synchronize()
+    await server.discard_stale()
     if die:
         moment, _, step = die.partition(":")
         holder: dict[str, Any] = {
