@@ -140,7 +140,7 @@ class Desired:
     # --- what follows from it ---
 
     def flow(self, key: bytes) -> Flow | None:
-        """The flow that should be in the switch under this key."""
+        """The flow that should be in the switch under this key. Raises CodecError if too many share it."""
         there = self._claims.get(key)
         wanted = there.flow() if isinstance(there, _Shared) else there
         if self._unclaimed:
@@ -148,6 +148,10 @@ class Desired:
             if kept is not None:
                 return _merged(wanted, kept)
         return wanted
+
+    def wants(self, key: bytes) -> bool:
+        """Whether there should be a flow under this key."""
+        return key in self._claims or key in self._unclaimed
 
     def keys(self) -> Iterator[bytes]:
         yield from self._claims

@@ -327,12 +327,16 @@ class FlowProgrammer:
         for index, key in enumerate(list(desired.keys())):
             if index % SLICE == SLICE - 1:
                 await asyncio.sleep(0)
-            there, wanted = self._installed.get(key), desired.flow(key)
+            there = self._installed.get(key)
+            try:
+                wanted = desired.flow(key)
+            except CodecError:
+                wanted = None  # the bundle will name it
             if there is not None and wanted is not None and (there == wanted or wanted.same_as(there)):
                 self._installed[key] = wanted  # one object instead of two equal ones
             else:
                 desired.dirty.add(key)
-        superfluous = [key for key in self._installed if desired.flow(key) is None]
+        superfluous = [key for key in self._installed if not desired.wants(key)]
         if superfluous and desired.dirty:
             self._recognize(superfluous)
             superfluous = [key for key in superfluous if key in self._installed]
@@ -412,19 +416,25 @@ class FlowProgrammer:
                         await asyncio.sleep(0)
                     if key in left_out:
                         continue
-                    wanted, there = desired.flow(key), installed.get(key)
+                    there = installed.get(key)
+                    try:
+                        wanted = desired.flow(key)
+                        if wanted is not None and there is None:
+                            add(0, wanted.cookie, key, wanted.body)
+                            note((key, wanted))
+                            added += 1
+                            continue
+                    except CodecError as error:
+                        left_out[key] = str(error)
+                        continue
                     if wanted is None:
                         if there is not None:
                             deletes.append(there)
-                    elif there is None:
-                        try:
-                            add(0, wanted.cookie, key, wanted.body)
-                        except CodecError as error:
-                            left_out[key] = str(error)
-                            continue
-                        note((key, wanted))
-                        added += 1
-                    elif wanted is not there and (wanted.body != there.body or wanted.cookie != there.cookie):
+                    elif (
+                        wanted is not there
+                        and there is not None
+                        and (wanted.body != there.body or wanted.cookie != there.cookie)
+                    ):
                         # A modify keeps counters but not a new cookie; an add replaces all.
                         same = wanted.cookie == there.cookie
                         modifies.append((FlowCommand.MODIFY_STRICT if same else FlowCommand.ADD, wanted))
@@ -503,13 +513,19 @@ class FlowProgrammer:
                 owner, _ = self._groups.get(number, ("", None))
                 failure = FlowFailure(f" group {number}", (owner,), reason)
             else:
-                flow = self._desired.flow(key)
-                text = flow.format(self.layout.names) if flow is not None else f" {key.hex()}"
+                text = self._name(key)
                 failure = FlowFailure(text, tuple(self._desired.owners(key)), reason)
                 self._failed[key] = failure
             failures.append(failure)
             log.error("%s", failure)
         return replace(result, failures=tuple(failures))
+
+    def _name(self, key: bytes) -> str:
+        try:
+            flow = self._desired.flow(key)
+            return (flow or Flow(key, 0, b"")).format(self.layout.names)
+        except CodecError:
+            return Flow(key, 0, b"").format(self.layout.names)
 
 
 class _Refused(Exception):

@@ -194,6 +194,8 @@ def controller(controller_id: int, userdata: bytes = b"", *, pause: bool = False
 
 # --- instructions --------------------------------------------------------------------------------------------
 
+MAX_ACTIONS = 0xFE00  # bytes; a flow-mod has room for the match as well
+
 GOTO, WRITE_METADATA, WRITE_ACTIONS, APPLY_ACTIONS, CLEAR_ACTIONS = 1, 2, 3, 4, 5
 
 
@@ -205,15 +207,16 @@ def goto(table: int) -> bytes:
 
 def apply(actions: bytes) -> bytes:
     """The instruction to carry out actions; nothing for no actions."""
-    return struct.pack("!HH4x", APPLY_ACTIONS, 8 + len(actions)) + actions if actions else b""
+    if not actions:
+        return b""
+    if len(actions) > MAX_ACTIONS:
+        raise CodecError(f"{len(actions)} bytes of actions do not fit into one flow")
+    return struct.pack("!HH4x", APPLY_ACTIONS, 8 + len(actions)) + actions
 
 
 def instructions(*actions: bytes, goto_table: int | None = None) -> bytes:
     """What a flow does: actions, then a table to go on in. Neither: the packet is dropped."""
-    joined = b"".join(actions)
-    if len(joined) > 0xFF00:
-        raise CodecError(f"{len(joined)} bytes of actions do not fit into one flow")
-    return apply(joined) + (goto(goto_table) if goto_table is not None else b"")
+    return apply(b"".join(actions)) + (goto(goto_table) if goto_table is not None else b"")
 
 
 def walk(data: bytes) -> Iterator[tuple[int, bytes]]:

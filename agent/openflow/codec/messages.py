@@ -102,7 +102,7 @@ def set_config(xid: int, miss_send_len: int = 0xFFFF) -> bytes:
 
 def role_request(xid: int, role: int, generation: int = 0) -> bytes:
     """Role 0 asks, 1 is equal, 2 master, 3 slave."""
-    return message(ROLE_REQUEST, xid, struct.pack("!IIQ", role, 0xFFFFFFFF, generation))
+    return message(ROLE_REQUEST, xid, struct.pack("!IH2xQ", role, 0xFFFF, generation))
 
 
 def set_async(xid: int, masks: Iterable[tuple[int, int]]) -> bytes:
