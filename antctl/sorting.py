@@ -37,7 +37,7 @@ def _effective(policy: Object) -> tuple[float, float, str]:
     return (
         KUBERNETES_TIER if tier is None else tier,
         float("-inf") if priority is None else priority,
-        (policy.get("sourceRef") or {}).get("name", ""),
+        policy["metadata"].get("name", ""),
     )
 
 

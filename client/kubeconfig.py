@@ -53,7 +53,16 @@ def cluster_tls(path: str, context: str | None = None) -> ssl.SSLContext:
         document, "clusters", _context(document, context, path).get("cluster", ""), "cluster", path
     )
     ca = _data(cluster, "certificate-authority", Path(path).resolve().parent, path)
-    return tls_context(ca_data=ca, insecure=bool(cluster.get("insecure-skip-tls-verify")))
+    return _trust(ca, cluster, path)
+
+
+def _trust(ca: str | None, cluster: dict[str, Any], path: str) -> ssl.SSLContext:
+    try:
+        return tls_context(ca_data=ca, insecure=bool(cluster.get("insecure-skip-tls-verify")))
+    except (ssl.SSLError, ValueError) as error:
+        raise ConfigurationError(
+            f"The certificate-authority of the kubeconfig {path} is no certificate: {error}."
+        ) from error
 
 
 def in_cluster(server: str | None = None, directory: Path = SERVICE_ACCOUNT) -> Endpoint:
@@ -83,7 +92,7 @@ def from_document(
     tls = None
     if url.startswith("https://"):
         ca = _data(cluster, "certificate-authority", base, path)
-        tls = tls_context(ca_data=ca, insecure=bool(cluster.get("insecure-skip-tls-verify")))
+        tls = _trust(ca, cluster, path)
         certificate, key = (
             _data(user, "client-certificate", base, path),
             _data(user, "client-key", base, path),
@@ -167,7 +176,8 @@ def _data(entry: dict[str, Any], key: str, base: Path, path: str) -> str | None:
     """PEM text given inline in base64, or in a file."""
     try:
         if entry.get(f"{key}-data"):
-            return base64.b64decode(entry[f"{key}-data"]).decode("ascii")
+            text = "".join(str(entry[f"{key}-data"]).split())
+            return base64.b64decode(text, validate=True).decode("ascii")
         if entry.get(key):
             return (base / str(entry[key])).read_text(encoding="ascii")
     except (binascii.Error, UnicodeDecodeError, OSError) as error:
