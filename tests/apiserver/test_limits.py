@@ -1,0 +1,170 @@
+"""Clients that misbehave: noise, cut-off requests, oversized or slow ones. The server goes on."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import ssl
+
+import aiohttp
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from apiserver import body
+from apiserver.certificates import ServingTLS, self_signed
+from apiserver.listener import Limits, Listener
+from tests.apiserver.cluster import CONFIGMAPS, make_cluster
+from tests.apiserver.conftest import Serve
+
+QUICK = Limits(handshake_seconds=1.0, head_seconds=0.3, idle_seconds=0.6)
+
+
+def address(session: aiohttp.ClientSession) -> tuple[str, int]:
+    url = session._base_url
+    assert url is not None
+    return str(url.host), int(url.port or 0)
+
+
+async def exchange(session: aiohttp.ClientSession, data: bytes, *, finish: bool = True, seconds: float = 3.0) -> bytes:
+    """Sends bytes on a connection of their own; whatever comes back until the server closes."""
+    reader, writer = await asyncio.open_connection(*address(session))
+    try:
+        writer.write(data)
+        if finish:
+            writer.write_eof()
+        return await asyncio.wait_for(reader.read(), seconds)
+    except ConnectionError:
+        return b""
+    finally:
+        writer.close()
+
+
+async def alive(session: aiohttp.ClientSession) -> bool:
+    async with session.get("/livez") as response:
+        return response.status == 200
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"\x00\xff" * 100,
+        b"GET",
+        b"GET / HTTP/9.9\r\n\r\n",
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
+        b"GET /%zz%ff%00 HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"GET //apis//// HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"GET /api/v1/namespaces/%2e%2e/pods?watch=%00&limit=99999999999999999999 HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"POST /api/v1/namespaces HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n{",
+        b"POST /api/v1/namespaces HTTP/1.1\r\nHost: x\r\nContent-Length: -1\r\n\r\n{",
+        b"POST /api/v1/namespaces HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+        b"POST /api/v1/namespaces HTTP/1.1\r\nHost: x\r\nContent-Encoding: gzip\r\nContent-Length: 4\r\n\r\nabcd",
+        b"PATCH /api/v1/namespaces/x HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}",
+        b"GET / HTTP/1.1\r\nHost: x\r\nX: " + b"a" * 200_000 + b"\r\n\r\n",
+        b"GET /" + b"a" * 200_000 + b" HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"GET / HTTP/1.1\r\n" + b"X: y\r\n" * 5000 + b"\r\n",
+        b"GET / HTTP/1.1\r\nHost: x\r\nAccept: " + b",;=q=;q=x," * 100 + b"\r\n\r\n",
+    ],
+)
+async def test_malformed_requests(serve: Serve, data: bytes) -> None:
+    session = await serve(make_cluster()[0], QUICK)
+    answer = await exchange(session, data)
+    assert not answer or answer.startswith(b"HTTP/1.")
+    assert b" 500 " not in answer.split(b"\r\n")[0]
+    assert await alive(session)
+
+
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.integers(0, 2**32))
+async def test_random_bytes(serve: Serve, seed: int) -> None:
+    session = await serve(make_cluster()[0], QUICK)
+    generator = random.Random(seed)
+    request = bytearray(b"POST /api/v1/namespaces/ns/pods?limit=3 HTTP/1.1\r\nHost: x\r\nContent-Length: 20\r\n\r\n" + b"{" * 20)
+    for _ in range(generator.randrange(1, 12)):
+        request[generator.randrange(len(request))] = generator.randrange(256)
+    await exchange(session, bytes(request[: generator.randrange(len(request) + 1)]))
+    assert await alive(session)
+
+
+async def test_a_head_that_does_not_come_is_not_waited_for(serve: Serve) -> None:
+    session = await serve(make_cluster()[0], QUICK)
+    loop = asyncio.get_running_loop()
+    for data in (b"", b"GET / HT", b"GET / HTTP/1.1\r\nHost: x\r\n"):
+        started = loop.time()
+        await exchange(session, data, finish=False)
+        assert loop.time() - started < 2.5
+    assert await alive(session)
+
+
+async def test_bodies_beyond_the_limit_are_refused(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    session = await serve(make_cluster()[0])
+    too_much = b'{"data":{"a":"' + b"x" * body.MAX_BODY + b'"}}'
+    headers = {"Content-Type": "application/json"}
+    async with session.post(CONFIGMAPS, data=too_much, headers=headers) as response:
+        assert (response.status, (await response.json())["reason"]) == (413, "RequestEntityTooLarge")
+
+    async def pieces() -> object:
+        for _ in range(4):
+            yield b"x" * (1024 * 1024)
+
+    async with session.post(CONFIGMAPS, data=pieces(), headers=headers) as response:
+        assert response.status == 413
+    monkeypatch.setattr(body, "BODY_SECONDS", 0.2)
+    request = f"POST {CONFIGMAPS} HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{{".encode()
+    answer = await exchange(session, request, finish=False, seconds=5)
+    assert answer.startswith(b"HTTP/1.1 408")
+    assert await alive(session)
+
+
+async def test_a_compressed_bomb_is_bounded(serve: Serve) -> None:
+    import zlib
+
+    session = await serve(make_cluster()[0])
+    bomb = zlib.compress(b" " * (64 * 1024 * 1024), 9)
+    headers = {"Content-Type": "application/json", "Content-Encoding": "deflate"}
+    async with session.post(CONFIGMAPS, data=bomb, headers=headers) as response:
+        assert response.status in (400, 413)
+    assert await alive(session)
+
+
+async def test_tls_noise_and_stalled_handshakes_delay_nobody() -> None:
+    server, _ = make_cluster()
+    tls = ServingTLS(self_signed("test", ["127.0.0.1"]))
+    listener = Listener(server, QUICK)
+    host, port = await listener.listen("127.0.0.1", 0, tls=tls.context)
+    client = ssl.create_default_context(cadata=tls.pair.certificate.decode())
+    try:
+        stalled = [await asyncio.open_connection(host, port) for _ in range(20)]
+        for _, writer in stalled[:10]:
+            writer.write(random.randbytes(50))
+        async with aiohttp.ClientSession() as session, session.get(f"https://{host}:{port}/livez", ssl=client) as answer:
+            assert answer.status == 200
+        for reader, writer in stalled:
+            # The deadline of the handshake ends them.
+            assert await asyncio.wait_for(_drained(reader), 5) is True
+            writer.close()
+    finally:
+        await listener.close(grace=0.5)
+
+
+async def _drained(reader: asyncio.StreamReader) -> bool:
+    try:
+        while await reader.read(4096):
+            pass
+    except ConnectionError:
+        pass
+    return True
+
+
+async def test_a_handler_that_fails_answers_500_and_the_server_goes_on(serve: Serve) -> None:
+    server, _ = make_cluster()
+
+    async def broken(_ctx: object) -> object:
+        raise RuntimeError("as the test wants it")
+
+    server.path("/broken", broken)  # type: ignore[arg-type]
+    session = await serve(server)
+    async with session.get("/broken") as response:
+        assert (response.status, (await response.json())["reason"]) == (500, "InternalError")
+    assert await alive(session)
