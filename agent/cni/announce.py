@@ -71,7 +71,7 @@ def advertisement(mac: str, ip: bytes) -> bytes:
 def _checksum(source: bytes, destination: bytes, body: bytes) -> int:
     """ICMPv6, over the pseudo header (RFC 4443)."""
     data = source + destination + struct.pack("!II", len(body), 58) + body
-    total = sum(struct.unpack(f"!{len(data) // 2}H", data))
+    total: int = sum(struct.unpack(f"!{len(data) // 2}H", data))
     while total >> 16:
         total = (total & 0xFFFF) + (total >> 16)
     return ~total & 0xFFFF

@@ -67,7 +67,7 @@ class _Range:
     def after(self, position: IPAddress | None) -> Iterator[IPAddress]:
         """All addresses once, beginning behind ``position``."""
         first, last = int(self.first), int(self.last)
-        start = int(position) + 1 if position is not None and self.first <= position < self.last else first
+        start = int(position) + 1 if position is not None and first <= int(position) < last else first
         make = ipaddress.IPv4Address if self.cidr.version == 4 else ipaddress.IPv6Address
         for number in range(start, last + 1):
             yield make(number)

@@ -103,20 +103,19 @@ def fields(data: bytes) -> "Iterator[tuple[int, int | bytes]]":
         key = number()
         kind = key & 7
         if kind == 0:
-            value = number()
-        elif kind == 2:
+            yield key >> 3, number()
+            continue
+        if kind == 2:
             size = number()
-            value = data[at : at + size]
-            at += size
         elif kind in (1, 5):
             size = 8 if kind == 1 else 4
-            value = data[at : at + size]
-            at += size
         else:
             raise ValueError("an unknown wire type")
+        content = data[at : at + size]
+        at += size
         if at > end:
             raise ValueError("a truncated message")
-        yield key >> 3, value
+        yield key >> 3, content
 
 
 def encode_request(environment: "Mapping[bytes, bytes]", stdin: bytes) -> bytes:

@@ -53,11 +53,29 @@ def create_pair(ipr: IPRoute, host_name: str, ifname: str, netns: str, pod_mac: 
     finally:
         os.close(fd)
     index = link_index(ipr, host_name)
-    with suppress(OSError):  # a kernel without IPv6 has no such file, and then no such problem
-        Path(f"/proc/sys/net/ipv6/conf/{host_name}/accept_ra").write_text("0")
+    keep_kernel_out(host_name)
     ipr.link("set", index=index, state="up")
     (link,) = ipr.get_links(index)
     return str(link.get("address"))
+
+
+def keep_kernel_out(host_name: str) -> None:
+    """What arrives on the host end is for OVS alone.
+
+    The userspace datapath only taps the device: the kernel's own stack gets each frame as well. It would
+    answer ARP for the gateway's address with the host end's MAC, take what is addressed to that MAC, and
+    route it past every policy (measured: pods then reach peers through the gateway port, or nobody). A
+    strict reverse path filter drops all IPv4, since no route leads back over a host end.
+    """
+    for key, value in (
+        (f"ipv4/conf/{host_name}/arp_ignore", "8"),
+        (f"ipv4/conf/{host_name}/rp_filter", "1"),
+        (f"ipv4/conf/{host_name}/forwarding", "0"),
+        (f"ipv6/conf/{host_name}/accept_ra", "0"),
+        (f"ipv6/conf/{host_name}/disable_ipv6", "1"),
+    ):
+        with suppress(OSError):  # a kernel without IPv6 has no such file, and then no such problem
+            Path(f"/proc/sys/net/{key}").write_text(value)
 
 
 def delete(ipr: IPRoute, host_name: str) -> bool:

@@ -95,7 +95,7 @@ class NodeController:
                 self._upsert(event.object)
         self._wake.set()
 
-    def _upsert(self, raw: msgspec.Raw) -> str | None:
+    def _upsert(self, raw: bytes | msgspec.Raw) -> str | None:
         """The node's name; None where the object cannot be used: it is named, and everything else goes on."""
         try:
             facts = decode_node(raw)
@@ -105,7 +105,7 @@ class NodeController:
         self._facts[facts.name] = facts
         return facts.name
 
-    def _delete(self, raw: msgspec.Raw) -> None:
+    def _delete(self, raw: bytes | msgspec.Raw) -> None:
         try:
             self._facts.pop(decode_node(raw).name, None)
         except ValueError as error:

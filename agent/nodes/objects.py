@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import msgspec
 
@@ -15,6 +17,8 @@ from runtime import log
 from runtime.errors import ConfigurationError
 
 logger = log.get(__name__)
+
+T = TypeVar("T", IPAddress, IPNetwork)
 
 TRANSPORT_ANNOTATION = "node.antrea.io/transport-addresses"
 
@@ -131,7 +135,7 @@ def _address(text: str) -> IPAddress | None:
         return None
 
 
-def _one_per_family(values):  # type: ignore[no-untyped-def]
+def _one_per_family(values: Sequence[T]) -> tuple[T, ...]:
     """The first of each family, IPv4 first."""
     return tuple(
         first
