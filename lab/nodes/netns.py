@@ -76,6 +76,6 @@ async def batch(name: str, commands: str) -> None:
 
 
 async def write_sysctls(name: str, values: dict[str, str]) -> None:
-    """Set sysctls below net. in the namespace: {"net.ipv4.ip_forward": "1"}."""
-    script = "".join(f"echo {value} > /proc/sys/{key.replace('.', '/')}\n" for key, value in values.items())
+    """Set sysctls in the namespace: {"net/ipv4/ip_forward": "1"}."""
+    script = "set -e\n" + "".join(f"echo {value} > /proc/sys/{key}\n" for key, value in values.items())
     await run(["nsenter", f"--net={path_of(name)}", "sh", "-c", script])

@@ -54,8 +54,19 @@ link set mgmt0 up
 link set eth0 up
 """,
     )
-    # A node of a cluster forwards; what the agent needs beyond that it sets itself.
-    await netns.write_sysctls(name, {"net.ipv4.ip_forward": "1", "net.ipv6.conf.all.forwarding": "1"})
+    # A node of a cluster forwards; what the agent needs beyond that it sets itself. What arrives on eth0 is
+    # for OVS alone: it only taps the device, and the kernel would answer ARP for br-phy's address with the
+    # wrong MAC. No route leads back over eth0, so that the strict filter drops all IPv4.
+    await netns.write_sysctls(
+        name,
+        {
+            "net/ipv4/ip_forward": "1",
+            "net/ipv6/conf/all/forwarding": "1",
+            "net/ipv4/conf/eth0/arp_ignore": "8",
+            "net/ipv4/conf/eth0/rp_filter": "1",
+            "net/ipv6/conf/eth0/disable_ipv6": "1",
+        },
+    )
 
 
 async def remove_node(control: str, name: str, index: int, journal: Journal) -> None:

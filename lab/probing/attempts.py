@@ -24,7 +24,7 @@ Verdict = tuple[Outcome, str, str]  # outcome, answer, detail
 
 
 def judge_error(code: int) -> Verdict:
-    if code == errno.ECONNREFUSED:
+    if code in (errno.ECONNREFUSED, errno.ENOPROTOOPT):  # the latter: the host has no SCTP at all
         return (Outcome.REFUSED, "", "nobody listens there")
     if code in _UNREACHABLE:
         return (Outcome.UNREACHABLE, "", errno.errorcode[code])
