@@ -20,7 +20,7 @@ def thing(name: str, version: int, namespace: str = "a") -> dict[str, Any]:
 
 class ScriptedApi:
     """``objects`` is the present state. ``watch_script`` has one entry for each watch to come: lines to send
-    (bytes as they are, or events), then the watch ends; a float is slept; an int instead refuses the watch."""
+    (bytes as they are, or events), then the watch ends; a float is slept; an int refuses it."""
 
     def __init__(self) -> None:
         self.objects: list[dict[str, Any]] = []

@@ -67,7 +67,7 @@ async def test_rubbish_is_a_failed_connection(rubbish: bytes) -> None:
 
 
 class Secured:
-    """A TLS server that tells who it was told to be talking to. Its certificate names antrea.kube-system.svc."""
+    """A TLS server that says whom it believes to be talking to; its name is antrea.kube-system.svc."""
 
     def __init__(self) -> None:
         self.authority = create_authority("test-ca")
