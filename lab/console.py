@@ -18,8 +18,9 @@ from lab.handle import Lab
 P = ParamSpec("P")
 T = TypeVar("T")
 
-out = Console()
-err = Console(stderr=True)
+# Without a terminal (a pipe, CI) nobody's window is too narrow for a table.
+out = Console(width=None if sys.stdout.isatty() else 140)
+err = Console(stderr=True, width=None if sys.stderr.isatty() else 140)
 
 
 def say(text: str) -> None:
