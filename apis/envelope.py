@@ -45,6 +45,8 @@ def varint(value: int) -> bytes:
     """``value`` (not negative) as a protobuf varint."""
     if value < 0x80:
         return bytes((value,))
+    if value < 0x4000:
+        return bytes((value & 0x7F | 0x80, value >> 7))
     out = bytearray()
     while value > 0x7F:
         out.append(value & 0x7F | 0x80)
@@ -139,8 +141,11 @@ def _text(data: bytes) -> str:
 
 def watch_frame(event_type: str, body: bytes) -> bytes:
     """A frame of a protobuf watch: length and WatchEvent, around an enveloped body."""
-    event = b"".join((field(1, event_type.encode()), field(2, field(1, body))))
-    return len(event).to_bytes(4, "big") + event
+    kind = event_type.encode()
+    raw = b"\x0a" + varint(len(body))
+    inner = b"\x12" + varint(len(raw) + len(body)) + raw
+    length = 2 + len(kind) + len(inner) + len(body)
+    return b"".join((length.to_bytes(4, "big"), b"\x0a", varint(len(kind)), kind, inner, body))
 
 
 def watch_line(event_type: str, document: bytes) -> bytes:

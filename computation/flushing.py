@@ -45,7 +45,9 @@ class Pending:
                 for policy in target.policies:
                     self.policies[policy] = None
                     self.addresses.update(dict.fromkeys(policy.addresses))
-            yield from self._group(APPLIED_TO_GROUPS, target, target.span, endings)
+            change = self._group(APPLIED_TO_GROUPS, target, target.span, endings)
+            if change is not None:
+                yield change
 
         addresses, self.addresses = self.addresses, {}
         for group in addresses:
@@ -55,7 +57,9 @@ class Pending:
             span = group.span()
             if group.record is not None and span == group.record.span:
                 span = group.record.span  # equal sets are kept once
-            yield from self._group(ADDRESS_GROUPS, group, span, endings)
+            change = self._group(ADDRESS_GROUPS, group, span, endings)
+            if change is not None:
+                yield change
 
         policies, self.policies = self.policies, {}
         gone: list[Policy] = []
@@ -63,7 +67,9 @@ class Pending:
             if policy.removed:
                 gone.append(policy)
             else:
-                yield from self._policy(policy)
+                change = self._policy(policy)
+                if change is not None:
+                    yield change
         for policy in gone:
             if policy.record is not None:
                 yield Change(NETWORK_POLICIES, policy.record, None)
@@ -78,23 +84,23 @@ class Pending:
         group: AddressGroup | AppliedToGroup,
         span: frozenset[str],
         endings: list[tuple[str, AddressGroup | AppliedToGroup, frozenset[str]]],
-    ) -> Iterator[Change]:
+    ) -> Change | None:
+        """What is to be told of a group before the policies; the rest goes to ``endings``."""
         old = group.record
         if old is None:
             group.record = group.new_record(span)
-            yield Change(resource, None, group.record)
-            return
+            return Change(resource, None, group.record)
         leaving = old.span - span if span is not old.span else NO_NODES
         delta = group.delta(leaving)
         if leaving:
             endings.append((resource, group, span))
             if not delta.added and span <= old.span:
-                return  # it only shrinks: all of it is told at the end
+                return None  # it only shrinks: all of it is told at the end
             span = span | leaving
         if span is not old.span or delta.added or delta.removed:
-            yield Change(resource, old, self._next(group, old, span, delta), delta)
-        else:
-            group.pending = None
+            return Change(resource, old, self._next(group, old, span, delta), delta)
+        group.pending = None
+        return None
 
     @staticmethod
     def _next(
@@ -121,15 +127,16 @@ class Pending:
         self._discard(group)
 
     @staticmethod
-    def _policy(policy: Policy) -> Iterator[Change]:
+    def _policy(policy: Policy) -> Change | None:
         old = policy.record
         span = policy.span()
         if old is None:
             policy.record = policy.new_record(span)
-            yield Change(NETWORK_POLICIES, None, policy.record)
-        elif old.body != policy.body or old.generation != policy.generation:
+            return Change(NETWORK_POLICIES, None, policy.record)
+        if old.body != policy.body or old.generation != policy.generation:
             policy.record = policy.new_record(span)
-            yield Change(NETWORK_POLICIES, old, policy.record)
-        elif old.span != span:
+            return Change(NETWORK_POLICIES, old, policy.record)
+        if old.span != span:
             policy.record = policy.new_record(span)
-            yield Change(NETWORK_POLICIES, old, policy.record, SPAN_ONLY)
+            return Change(NETWORK_POLICIES, old, policy.record, SPAN_ONLY)
+        return None

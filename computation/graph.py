@@ -28,7 +28,7 @@ from computation.namespaces import LabelSet, Namespace
 from computation.pods import Endpoint, labels_key, members, pod_labels
 from computation.policies import Policy
 from computation.selections import Selection, Selections
-from computation.translation import Translation, Translator, Warn, encode_rules
+from computation.translation import Translation, Translator, Warn, encode_rule
 
 # How Go's strconv.ParseBool reads the logging annotation.
 _TRUE: Final = frozenset({"1", "t", "T", "TRUE", "true", "True"})
@@ -208,11 +208,10 @@ class Graph:
     def upsert_network_policy(self, policy: NetworkPolicy) -> None:
         """Raises MalformedObject."""
         meta = policy.metadata
-        for field, value in (("name", meta.name), ("namespace", meta.namespace), ("uid", meta.uid)):
-            if not value:
-                raise MalformedObject(
-                    "NetworkPolicy", meta.namespace, meta.name, f"metadata.{field}", "it must be set"
-                )
+        if not (meta.name and meta.namespace and meta.uid):
+            raise MalformedObject(
+                "NetworkPolicy", meta.namespace, meta.name, "metadata", "name, namespace and uid must be set"
+            )
         translation = self._translator.translate(policy)
         namespace = self._namespace(meta.namespace)
         known = namespace.policies.get(meta.name)
@@ -235,19 +234,19 @@ class Graph:
         """Give the policy its groups and its body."""
         namespace = policy.namespace
         target = self._applied_to(self._selections.get(namespace, translation.applied_to, None))
-        names: list[list[str]] = []
         used: dict[AddressGroup, None] = {}
+        encoded = []
         for rule in translation.rules:
-            groups = [
-                self._addresses(self._selections.get(namespace, peer.pods, peer.namespaces))
-                for peer in rule.peers
-            ]
-            names.append([group.name for group in groups])
-            used.update(dict.fromkeys(groups))
+            names = []
+            for peer in rule.peers:
+                group = self._addresses(self._selections.get(namespace, peer.pods, peer.namespaces))
+                names.append(group.name)
+                used[group] = None
+            encoded.append(encode_rule(rule, names, namespace.logging))
         self._assign(policy, (target,), tuple(used))
-        rules = encode_rules(translation.rules, names, namespace.logging)
+        rules = b"".join(encoded)
         applied_to = wire.applied_to_field(target.name)
-        source = wire.source_field("K8sNetworkPolicy", namespace.name, name, policy.uid.encode())
+        source = wire.source_field(b"K8sNetworkPolicy", namespace.field, name, policy.uid)
         policy.body = rules + applied_to + source
         policy.source_at = len(rules) + len(applied_to)
 

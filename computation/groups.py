@@ -201,7 +201,7 @@ class AppliedToGroup(Group):
     def new_span(self) -> frozenset[str]:
         """The nodes of the members as they are now; the present object where nothing changed."""
         if self.record is None:
-            return frozenset([member.node for member in self.members()])
+            return frozenset([each.node for each in self.endpoints() if each.target is not None])
         changes = [change for change in (self.pending or {}).values() if change[0] != change[1]]
         gone = {old.node for old, _ in changes if old is not None}
         come = {new.node for _, new in changes if new is not None}

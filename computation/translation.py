@@ -181,16 +181,45 @@ def _service(policy: NetworkPolicy, field: str, port: NetworkPolicyPort) -> byte
     return wire.service(protocol, port.port, port.end_port)
 
 
-def encode_rules(rules: Sequence[Rule], names: Sequence[Sequence[str]], logging: bool) -> bytes:
-    """The rules with the names of their peers' groups, in the same order, as the fields of a policy."""
-    return b"".join(
-        wire.rule_field(
-            rule.direction,
-            wire.peer(groups, rule.blocks),
-            rule.services,
-            0 if rule.action is None else -1,
-            rule.action,
-            logging,
-        )
-        for rule, groups in zip(rules, names, strict=True)
+def encode_rule(rule: Rule, groups: Sequence[str], logging: bool) -> bytes:
+    """The rule, as a field of a policy, with the names of its peers' groups.
+
+    Most rules have no ports and one peer, or are the isolating ones: those are put together from pieces.
+    """
+    if not rule.blocks and not rule.services:
+        if not groups:
+            return _BARE_RULES[(rule.direction, rule.action, logging)]
+        if len(groups) == 1 and len(groups[0]) == len(_SOME_NAME):
+            head, tail = _ONE_GROUP_RULES[(rule.direction, rule.action, logging)]
+            return head + groups[0].encode() + tail
+    return _encode(rule, groups, logging)
+
+
+def _encode(rule: Rule, groups: Sequence[str], logging: bool) -> bytes:
+    priority = 0 if rule.action is None else -1
+    peers = wire.peer(groups, rule.blocks)
+    return wire.rule_field(rule.direction, peers, rule.services, priority, rule.action, logging)
+
+
+def _around(text: bytes, middle: bytes) -> tuple[bytes, bytes]:
+    head, _, tail = text.partition(middle)
+    return head, tail
+
+
+_SOME_NAME: Final = "00000000-0000-0000-0000-000000000000"  # names of groups have one length
+_KINDS: Final = [
+    (direction, action, logging)
+    for direction in ("In", "Out")
+    for action in (None, "Allow")
+    for logging in (False, True)
+]
+_BARE_RULES: Final = {
+    (direction, action, logging): _encode(Rule(direction, (), (), (), action), (), logging)
+    for direction, action, logging in _KINDS
+}
+_ONE_GROUP_RULES: Final = {
+    (direction, action, logging): _around(
+        _encode(Rule(direction, (), (), (), action), (_SOME_NAME,), logging), _SOME_NAME.encode()
     )
+    for direction, action, logging in _KINDS
+}

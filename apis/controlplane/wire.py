@@ -17,13 +17,14 @@ from typing import Final
 from apis.addresses import CIDR
 
 _SHORT: Final = tuple(bytes((length,)) for length in range(128))
-_EMPTY_META_TAIL: Final = b"\x42\x00"  # creationTimestamp: the zero time is an empty message
 
 
 def varint(value: int) -> bytes:
     """A protobuf varint; negative numbers are sign-extended to 64 bits."""
     if 0 <= value < 128:
         return _SHORT[value]
+    if 0 <= value < 0x4000:
+        return bytes((value & 0x7F | 0x80, value >> 7))
     value &= 0xFFFFFFFFFFFFFFFF
     out = bytearray()
     while value > 0x7F:
@@ -31,6 +32,11 @@ def varint(value: int) -> bytes:
         value >>= 7
     out.append(value)
     return bytes(out)
+
+
+def _length(payload: bytes) -> bytes:
+    length = len(payload)
+    return _SHORT[length] if length < 128 else varint(length)
 
 
 def delimited(tag: bytes, payload: bytes) -> bytes:
@@ -42,25 +48,23 @@ def delimited(tag: bytes, payload: bytes) -> bytes:
 def metadata_field(name: bytes, uid: bytes, version: str, generation: int = 0) -> bytes:
     """``metadata`` (field 1) of any object here: all are cluster-scoped and have no other metadata."""
     number = version.encode()
-    return delimited(
-        b"\x0a",
-        b"".join(
-            (
-                b"\x0a",
-                varint(len(name)),
-                name,
-                b"\x12\x00\x1a\x00\x22\x00\x2a",
-                varint(len(uid)),
-                uid,
-                b"\x32",
-                varint(len(number)),
-                number,
-                b"\x38",
-                varint(generation),
-                _EMPTY_META_TAIL,
-            )
-        ),
+    payload = b"".join(
+        (
+            b"\x0a",
+            _length(name),
+            name,
+            b"\x12\x00\x1a\x00\x22\x00\x2a",
+            _length(uid),
+            uid,
+            b"\x32",
+            _length(number),
+            number,
+            b"\x38",
+            varint(generation),
+            b"\x42\x00",  # creationTimestamp: the zero time is an empty message
+        )
     )
+    return b"\x0a" + _length(payload) + payload
 
 
 # --- groups ---------------------------------------------------------------------------------------------
@@ -172,14 +176,28 @@ def applied_to_field(name: str) -> bytes:
     return delimited(b"\x1a", name.encode())
 
 
-def source_field(kind: str, namespace: str, name: str, uid: bytes) -> bytes:
-    """``sourceRef`` (field 6) of a policy: the object that the user wrote."""
+def source_field(kind: bytes, namespace: bytes, name: str, uid: str) -> bytes:
+    """``sourceRef`` (field 6) of a policy: the object that the user wrote.
+
+    ``namespace`` comes from `namespace_field`, which has the same number in this message.
+    """
+    raw_name, raw_uid = name.encode(), uid.encode()
     return delimited(
         b"\x32",
-        delimited(b"\x0a", kind.encode())
-        + delimited(b"\x12", namespace.encode())
-        + delimited(b"\x1a", name.encode())
-        + delimited(b"\x22", uid),
+        b"".join(
+            (
+                b"\x0a",
+                _length(kind),
+                kind,
+                namespace,
+                b"\x1a",
+                _length(raw_name),
+                raw_name,
+                b"\x22",
+                _length(raw_uid),
+                raw_uid,
+            )
+        ),
     )
 
 
