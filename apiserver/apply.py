@@ -184,10 +184,7 @@ def apply_configuration(
     merged: Object = _merge(info, present, config, ())
     kept = {path for entry in others for path in _from_fields(entry["fieldsV1"])}
     before = [path for entry in mine for path in _from_fields(entry["fieldsV1"])]
-    # Deepest first: an element of a list goes after the fields in it.
-    for path in sorted(before, key=len, reverse=True):
-        if path not in leaves and path not in kept:
-            _remove(merged, path)
+    _take_back(merged, before, [*leaves, *kept])
     entry: Object = {
         "manager": op.field_manager,
         "operation": "Apply",
@@ -202,6 +199,29 @@ def apply_configuration(
         entry["time"] = mine[0].get("time", entry["time"])
     merged["metadata"]["managedFields"] = [*(e for e in others if e["fieldsV1"]), entry]
     return merged
+
+
+def _take_back(document: Object, before: list[Path], wanted: list[Path]) -> None:
+    """Removes what the applier named before and nobody names now.
+
+    Whole elements of lists go first; what is still wanted, or holds something that is, stays. The field that is
+    an element's key goes only with its element.
+    """
+    for path in sorted(set(before), key=len):
+        if any(other[: len(path)] == path for other in wanted):
+            continue
+        above = path[-2] if len(path) > 1 else None
+        if isinstance(above, tuple) and above[0] == "k" and above[1] == path[-1]:
+            continue
+        _remove(document, path)
+        # What has become empty goes too, unless somebody names it.
+        for end in range(len(path) - 1, 0, -1):
+            parent = path[:end]
+            if _value_at(document, parent) not in ((True, []), (True, {})):
+                break
+            if any(other[:end] == parent for other in wanted):
+                break
+            _remove(document, parent)
 
 
 def _same_manager(entry: Object, op: Operation, subresource: str) -> bool:

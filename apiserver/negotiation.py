@@ -80,7 +80,11 @@ def negotiate(
         known = known or bool(_served_type(clause, ALL))
         media = _served_type(clause, served)
         wanted = clause.parameters.get("as", "")
-        if not media and wanted in ("PartialObjectMetadata", "PartialObjectMetadataList") and clause.type == PROTOBUF:
+        if (
+            not media
+            and wanted in ("PartialObjectMetadata", "PartialObjectMetadataList")
+            and clause.type == PROTOBUF
+        ):
             media = PROTOBUF  # metadata has a protobuf form whatever the resource has
         if not media or (watch and media == YAML):
             continue

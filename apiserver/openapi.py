@@ -49,7 +49,10 @@ _COMMON: dict[str, Object] = {
             "details": {"type": "object", "x-kubernetes-preserve-unknown-fields": True},
         },
     },
-    "Patch": {"type": "object", "description": "The changes to be made, in the form that Content-Type names."},
+    "Patch": {
+        "type": "object",
+        "description": "The changes to be made, in the form that Content-Type names.",
+    },
 }
 
 
@@ -235,7 +238,9 @@ def _to_v2_path(item: Object) -> Object:
         body = made.pop("requestBody", None)
         if body is not None:
             schema = next(iter(body["content"].values()))["schema"]
-            made["parameters"].append({"name": "body", "in": "body", "required": True, "schema": _to_v2(schema)})
+            made["parameters"].append(
+                {"name": "body", "in": "body", "required": True, "schema": _to_v2(schema)}
+            )
             made["consumes"] = list(body["content"])
         made["responses"] = {}
         for code, answer in operation["responses"].items():

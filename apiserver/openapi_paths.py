@@ -58,7 +58,12 @@ _PATCHES = (
 
 def _parameter(name: str) -> Object:
     kind, description = _DESCRIPTIONS[name]
-    return {"name": name, "in": "query", "description": description, "schema": {"type": kind, "uniqueItems": True}}
+    return {
+        "name": name,
+        "in": "query",
+        "description": description,
+        "schema": {"type": kind, "uniqueItems": True},
+    }
 
 
 def _path_parameter(name: str) -> Object:
@@ -86,7 +91,10 @@ def resource_paths(info: ResourceInfo, naming: Naming) -> Object:
             "operationId": f"{action}-{tag}-{info.plural}",
             "tags": [tag],
             "parameters": [_parameter(name) for name in parameters],
-            "responses": {"200": {"description": "OK", "content": content}, "401": {"description": "Unauthorized"}},
+            "responses": {
+                "200": {"description": "OK", "content": content},
+                "401": {"description": "Unauthorized"},
+            },
             "x-kubernetes-action": action,
             "x-kubernetes-group-version-kind": gvk,
         }

@@ -81,7 +81,13 @@ async def test_a_reviewer_that_fails_lets_nobody_in(serve: Serve) -> None:
 
 @pytest.mark.parametrize(
     ("header", "code"),
-    [("Bearer secret", 200), ("bearer secret", 200), ("Bearer ", 401), ("Bearer wrong", 401), ("Basic secret", 401)],
+    [
+        ("Bearer secret", 200),
+        ("bearer secret", 200),
+        ("Bearer ", 401),
+        ("Bearer wrong", 401),
+        ("Basic secret", 401),
+    ],
 )
 async def test_static_tokens(serve: Serve, header: str, code: int) -> None:
     server = bare_server(authenticators=[StaticTokens({"secret": User("root")})], anonymous=False)
@@ -134,7 +140,12 @@ async def proxied(tmp_path: Path) -> AsyncIterator[Proxied]:
     await listener.close(grace=1)
 
 
-REMOTE = [("X-Remote-User", "bob"), ("X-Remote-Group", "a"), ("X-Remote-Group", "b"), ("X-Remote-Extra-Scopes", "x")]
+REMOTE = [
+    ("X-Remote-User", "bob"),
+    ("X-Remote-Group", "a"),
+    ("X-Remote-Group", "b"),
+    ("X-Remote-Extra-Scopes", "x"),
+]
 ANONYMOUS = ["system:anonymous", ["system:unauthenticated"], {}]
 
 
@@ -229,7 +240,11 @@ async def test_authorization(serve: Serve, user: str, path: str, code: int) -> N
         ("GET", "/api/v1/watch/pods", ("watch", "", "pods", "", "", "")),
         ("GET", "/api/v1/namespaces/a/pods/p", ("get", "", "pods", "", "a", "p")),
         ("GET", "/api/v1/namespaces/a/pods/p?watch=1", ("get", "", "pods", "", "a", "p")),
-        ("GET", "/api/v1/namespaces/a/pods?fieldSelector=metadata.name%3Dp", ("list", "", "pods", "", "a", "p")),
+        (
+            "GET",
+            "/api/v1/namespaces/a/pods?fieldSelector=metadata.name%3Dp",
+            ("list", "", "pods", "", "a", "p"),
+        ),
         ("GET", "/api/v1/namespaces/a/pods/p/log", ("get", "", "pods", "log", "a", "p")),
         ("GET", "/api/v1/namespaces", ("list", "", "namespaces", "", "", "")),
         ("GET", "/api/v1/namespaces/a", ("get", "", "namespaces", "", "a", "a")),

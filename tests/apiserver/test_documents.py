@@ -16,7 +16,9 @@ JSON_PATCH = {"Content-Type": "application/json-patch+json"}
 STRATEGIC = {"Content-Type": "application/strategic-merge-patch+json"}
 
 
-async def call(session: aiohttp.ClientSession, method: str, path: str, body: Any = None, **more: Any) -> tuple[int, Any]:
+async def call(
+    session: aiohttp.ClientSession, method: str, path: str, body: Any = None, **more: Any
+) -> tuple[int, Any]:
     headers = {"Content-Type": "application/json"} | more.pop("headers", {})
     data = body if isinstance(body, str | bytes) or body is None else json.dumps(body)
     async with session.request(method, path, data=data, headers=headers, **more) as response:
@@ -61,11 +63,36 @@ async def test_generated_names(serve: Serve) -> None:
         ({"metadata": {"name": "w"}}, 409, "AlreadyExists", 'widgets.example.com "w" already exists'),
         ({"metadata": {"name": "Bad_Name"}}, 422, "Invalid", "metadata.name: Invalid value"),
         ({"metadata": {}}, 422, "Invalid", "metadata.name: Required value: name or generateName is required"),
-        ({"metadata": {"name": "x", "namespace": "other"}}, 400, "BadRequest", "does not match the namespace"),
-        ({"metadata": {"name": "x", "resourceVersion": "5"}}, 400, "BadRequest", "resourceVersion should not be set"),
-        ({"metadata": {"name": "x", "labels": {"a b": "c"}}}, 422, "Invalid", "metadata.labels: Invalid value"),
-        ({"metadata": {"name": "x", "labels": {"a": 1}}}, 422, "Invalid", "metadata.labels[a]: Invalid value: 1"),
-        ({"spec": {"size": 0}, "metadata": {"name": "x"}}, 422, "Invalid", "spec.size: Invalid value: 0: must be positive"),
+        (
+            {"metadata": {"name": "x", "namespace": "other"}},
+            400,
+            "BadRequest",
+            "does not match the namespace",
+        ),
+        (
+            {"metadata": {"name": "x", "resourceVersion": "5"}},
+            400,
+            "BadRequest",
+            "resourceVersion should not be set",
+        ),
+        (
+            {"metadata": {"name": "x", "labels": {"a b": "c"}}},
+            422,
+            "Invalid",
+            "metadata.labels: Invalid value",
+        ),
+        (
+            {"metadata": {"name": "x", "labels": {"a": 1}}},
+            422,
+            "Invalid",
+            "metadata.labels[a]: Invalid value: 1",
+        ),
+        (
+            {"spec": {"size": 0}, "metadata": {"name": "x"}},
+            422,
+            "Invalid",
+            "spec.size: Invalid value: 0: must be positive",
+        ),
         ({"spec": 5, "metadata": {"name": "x"}}, 400, "BadRequest", "cannot be handled as a Widget"),
         ({"kind": "Gadget", "metadata": {"name": "x"}}, 400, "BadRequest", "unknown conversion"),
         ({"apiVersion": "example.com/v2"}, 400, "BadRequest", "does not match the expected API version"),
@@ -159,14 +186,17 @@ async def test_immutable_fields_and_uids(serve: Serve) -> None:
             }
         ],
     )
-    status, answer = await call(session, "PATCH", f"{WIDGETS}/w", {"metadata": {"uid": "other"}}, headers=MERGE)
+    status, answer = await call(
+        session, "PATCH", f"{WIDGETS}/w", {"metadata": {"uid": "other"}}, headers=MERGE
+    )
     assert (status, answer["reason"]) == (409, "Conflict")
     status, answer = await call(session, "PATCH", f"{WIDGETS}/w", {"metadata": {"name": "v"}}, headers=MERGE)
     assert (status, answer["reason"]) == (400, "BadRequest")
 
 
 @pytest.mark.parametrize(
-    ("validation", "code", "warned"), [("Strict", 400, False), ("Warn", 201, True), ("Ignore", 201, False), ("", 201, True)]
+    ("validation", "code", "warned"),
+    [("Strict", 400, False), ("Warn", 201, True), ("Ignore", 201, False), ("", 201, True)],
 )
 async def test_unknown_fields(serve: Serve, validation: str, code: int, warned: bool) -> None:
     session = await serve(make_cluster()[0])
@@ -176,7 +206,9 @@ async def test_unknown_fields(serve: Serve, validation: str, code: int, warned: 
     async with session.post(WIDGETS + query, data=body, headers=headers) as response:
         answer = await response.json()
         assert response.status == code
-        assert response.headers.getall("Warning", []) == (['299 - "unknown field \\"spec.shape\\""'] if warned else [])
+        assert response.headers.getall("Warning", []) == (
+            ['299 - "unknown field \\"spec.shape\\""'] if warned else []
+        )
     if code == 201:
         assert answer["spec"] == {"size": 2}
     else:
@@ -293,7 +325,10 @@ async def test_patches_by_content_type(serve: Serve) -> None:
     path = f"{CONFIGMAPS}/c"
     _, answer = await call(session, "PATCH", path, {"data": {"b": "2", "a": None}}, headers=MERGE)
     assert answer["data"] == {"b": "2"}
-    operations = [{"op": "test", "path": "/data/b", "value": "2"}, {"op": "move", "from": "/data/b", "path": "/data/c"}]
+    operations = [
+        {"op": "test", "path": "/data/b", "value": "2"},
+        {"op": "move", "from": "/data/b", "path": "/data/c"},
+    ]
     _, answer = await call(session, "PATCH", path, operations, headers=JSON_PATCH)
     assert answer["data"] == {"c": "2"}
     _, answer = await call(session, "PATCH", path, {"data": {"d": "3"}}, headers=STRATEGIC)

@@ -26,7 +26,9 @@ def address(session: aiohttp.ClientSession) -> tuple[str, int]:
     return str(url.host), int(url.port or 0)
 
 
-async def exchange(session: aiohttp.ClientSession, data: bytes, *, finish: bool = True, seconds: float = 3.0) -> bytes:
+async def exchange(
+    session: aiohttp.ClientSession, data: bytes, *, finish: bool = True, seconds: float = 3.0
+) -> bytes:
     """Sends bytes on a connection of their own; whatever comes back until the server closes."""
     reader, writer = await asyncio.open_connection(*address(session))
     try:
@@ -80,7 +82,10 @@ async def test_malformed_requests(serve: Serve, data: bytes) -> None:
 async def test_random_bytes(serve: Serve, seed: int) -> None:
     session = await serve(make_cluster()[0], QUICK)
     generator = random.Random(seed)
-    request = bytearray(b"POST /api/v1/namespaces/ns/pods?limit=3 HTTP/1.1\r\nHost: x\r\nContent-Length: 20\r\n\r\n" + b"{" * 20)
+    request = bytearray(
+        b"POST /api/v1/namespaces/ns/pods?limit=3 HTTP/1.1\r\nHost: x\r\nContent-Length: 20\r\n\r\n"
+        + b"{" * 20
+    )
     for _ in range(generator.randrange(1, 12)):
         request[generator.randrange(len(request))] = generator.randrange(256)
     await exchange(session, bytes(request[: generator.randrange(len(request) + 1)]))
@@ -138,7 +143,10 @@ async def test_tls_noise_and_stalled_handshakes_delay_nobody() -> None:
         stalled = [await asyncio.open_connection(host, port) for _ in range(20)]
         for _, writer in stalled[:10]:
             writer.write(random.randbytes(50))
-        async with aiohttp.ClientSession() as session, session.get(f"https://{host}:{port}/livez", ssl=client) as answer:
+        async with (
+            aiohttp.ClientSession() as session,
+            session.get(f"https://{host}:{port}/livez", ssl=client) as answer,
+        ):
             assert answer.status == 200
         for reader, writer in stalled:
             # The deadline of the handshake ends them.

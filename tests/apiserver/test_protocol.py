@@ -134,12 +134,17 @@ async def test_recorded_request(serve: Serve, case: dict[str, Any]) -> None:
         if "paths" in (expected.get("json") or {}):
             assert "paths" in json.loads(body)
             return
-        assert response.headers["Content-Type"].partition(";")[0] == expected["headers"]["Content-Type"].partition(";")[0]
+        assert (
+            response.headers["Content-Type"].partition(";")[0]
+            == expected["headers"]["Content-Type"].partition(";")[0]
+        )
         if "json" in expected:
             assert normal(json.loads(body)) == normal(expected["json"])
         elif "body" in expected:
             assert normal(decoded(body)) == normal(decoded(base64.b64decode(expected["body"]["base64"])))
-        elif expected["headers"]["Content-Type"].startswith("text/plain") and case["name"].endswith("verbose"):
+        elif expected["headers"]["Content-Type"].startswith("text/plain") and case["name"].endswith(
+            "verbose"
+        ):
             assert body.decode().splitlines()[0] == expected["text"].splitlines()[0]
 
 

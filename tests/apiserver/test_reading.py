@@ -19,7 +19,11 @@ from tests.apiserver.test_documents import call
 
 def fill(server: Any, count: int, size: int = 1) -> None:
     for number in range(count):
-        metadata = {"name": f"c{number:03}", "namespace": "ns", "labels": {"parity": "even" if number % 2 == 0 else "odd"}}
+        metadata = {
+            "name": f"c{number:03}",
+            "namespace": "ns",
+            "labels": {"parity": "even" if number % 2 == 0 else "odd"},
+        }
         document = Document({"metadata": metadata, "data": {"value": "x" * size}})
         server.stores.publish([Change("configmaps", None, document)])
 
@@ -53,7 +57,9 @@ async def test_a_token_whose_past_is_forgotten_is_expired(serve: Serve) -> None:
     _, page = await call(session, "GET", f"{CONFIGMAPS}?limit=4")
     for number in range(10):
         await call(session, "DELETE", f"{CONFIGMAPS}/c{number:03}")
-    status, answer = await call(session, "GET", f"{CONFIGMAPS}?limit=4&continue={page['metadata']['continue']}")
+    status, answer = await call(
+        session, "GET", f"{CONFIGMAPS}?limit=4&continue={page['metadata']['continue']}"
+    )
     assert (status, answer["reason"]) == (410, "Expired")
 
 
@@ -85,7 +91,11 @@ async def test_a_token_that_is_none(serve: Serve, token: str) -> None:
 async def test_selectors(serve: Serve, selector: str, names: list[str]) -> None:
     server, collections = make_cluster()
     session = await serve(server)
-    for name, labels, phase in (("p1", {"a": "1"}, "Running"), ("p2", {"a": "2", "b": ""}, ""), ("p3", {}, "")):
+    for name, labels, phase in (
+        ("p1", {"a": "1"}, "Running"),
+        ("p2", {"a": "2", "b": ""}, ""),
+        ("p3", {}, ""),
+    ):
         body = {"metadata": {"name": name, "namespace": "ns", "labels": labels}, "status": {"phase": phase}}
         collections["pods"].put(body)
     for path in (PODS, "/api/v1/pods"):

@@ -86,7 +86,9 @@ class Model:
 
     log: list[tuple[int, str, Key, Thing | None, Thing | None]] = field(default_factory=list)
 
-    def state(self, version: int, stores: tuple[str, ...], selection: Selection) -> dict[tuple[str, Key], int]:
+    def state(
+        self, version: int, stores: tuple[str, ...], selection: Selection
+    ) -> dict[tuple[str, Key], int]:
         found: dict[tuple[str, Key], int] = {}
         for at, store, key, _, new in self.log:
             if at > version or store not in stores:
