@@ -12,7 +12,6 @@ what differs: nothing, if nothing has changed. Neither the Kubernetes API nor th
 from __future__ import annotations
 
 import asyncio
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -106,6 +105,7 @@ async def serve(supervisor: Supervisor, settings: Settings) -> None:
         commit=programmer.commit,
         interfaces=interfaces,
         families=frozenset(cidr.version for cidr in node.pod_cidrs),
+        refused=lambda rule: programmer.failures(f"rule/{rule}"),
     )
     attacher = PodAttacher(
         node=node,
@@ -255,8 +255,6 @@ def _command(path: str, verbosity: int) -> int:
     """The agent of Antrea on a node: attaches pods and enforces network policies in Open vSwitch."""
     log.setup(verbosity)
     metrics.forget_default_registry()
-    # gRPC's handlers for fork disturb programs that the agent starts; it forks no copies of itself.
-    os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
     try:
         settings = config.load(path)
     except ConfigurationError as error:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
 from agent.interfaces import InterfaceChange, InterfaceStore
@@ -44,7 +44,8 @@ class PolicyController:
 
     ``connect`` gives a client to the controller (asked before each watch is opened), ``reuse`` the one in use
     (for reports; default: ``connect``); ``flows`` takes rules and
-    ``commit`` puts what was set into OVS; ``families`` are the address families that the node runs.
+    ``commit`` puts what was set into OVS; ``families`` are the address families that the node runs; ``refused`` tells what the
+    switch refuses of a rule.
     """
 
     def __init__(
@@ -58,6 +59,7 @@ class PolicyController:
         commit: Callable[[], Awaitable[object]],
         interfaces: InterfaceStore,
         families: Families,
+        refused: Callable[[str], Sequence[object]] = lambda _: (),
     ) -> None:
         self.cache = RuleCache()
         self.disk = PolicyDisk(directory)
@@ -65,7 +67,7 @@ class PolicyController:
         self.readiness = PolicyReadiness(
             lambda: self.watcher.connected, lambda: self.watcher.multiplexed is True
         )
-        self.reconciler = Reconciler(self.cache, flows, commit, interfaces.for_pod, families)
+        self.reconciler = Reconciler(self.cache, flows, commit, interfaces.for_pod, families, refused)
         self.reporter = Reporter(node, reuse or connect, self._wants_report)
         self.synced = asyncio.Event()  # set once a controller's full state has been received
         self._synced_kinds: set[Kind] = set()
@@ -122,6 +124,7 @@ class PolicyController:
 
     def start_reconciling(self, supervisor: Supervisor) -> None:
         """From now on every change is committed. Call it after the pipeline's first synchronization."""
+        self.cache.mark((), self.cache.policies)  # what was staged counts as realized from the first round on
         self._wake.set()
         supervisor.start("policies-reconcile", self._reconcile)
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -62,12 +62,16 @@ class Reconciler:
         commit: Callable[[], Awaitable[object]],
         interfaces_of: InterfacesOf,
         families: Families,
+        refused: Callable[[str], Sequence[object]] = lambda _: (),
     ) -> None:
+        """``refused(rule_id)``: what the switch refuses of a rule's flows at present."""
         self._cache = cache
         self._flows = flows
         self._commit = commit
         self._interfaces_of = interfaces_of
         self._families = families
+        self._refused = refused
+        self._faulty: dict[str, str] = {}  # rule id → why the datapath does not carry it as it should
         self._installed: dict[str, dict[str, PolicyRule]] = {}  # rule id → what it stands for in the datapath
         self._lingering: defaultdict[str, set[str]] = defaultdict(set)  # policy → rules that it no longer has
         self._addresses: dict[str, tuple[Group, Addresses]] = {}
@@ -113,32 +117,36 @@ class Reconciler:
             if all(map(self._is_settled, self._rules_of(policy))):
                 gone.extend(self._lingering.pop(policy))
         for rule_id in gone:
-            if self._cache.rule(rule_id) is None or not self._cache.is_effective(self._cache.rule(rule_id)):  # type: ignore[arg-type]
+            rule = self._cache.rule(rule_id)
+            if rule is None or not self._cache.is_effective(rule):
+                self._faulty.pop(rule_id, None)
                 for variant in self._installed.pop(rule_id, ()):
                     self._flows.delete(variant)
                     outcome.deleted += 1
         return outcome
 
     def _set(self, rule: Rule, outcome: Round) -> None:
+        """Bring one rule up to date. One that cannot be carried must not keep the others out of the datapath."""
+        self._faulty.pop(rule.id, None)
+        before = self._installed.get(rule.id, {})
+        after: dict[str, PolicyRule] = {}
         try:
-            variants = resolve(
+            for variant in resolve(
                 rule,
                 self._cache.targets(rule),
                 self._cache.members,
                 self._peer_addresses,
                 self._interfaces_of,
                 self._families,
-            )
+            ):
+                if before.get(variant.id) != variant:
+                    self._flows.set(variant)
+                    outcome.set += 1
+                after[variant.id] = variant
         except Exception as error:
-            # One rule that cannot be resolved must not keep the others out of the datapath.
-            logger.error("The rule %s of %s cannot be resolved", rule.id, rule.policy, exc_info=error)
-            return
-        before = self._installed.get(rule.id, {})
-        after = {variant.id: variant for variant in variants}
-        for variant in variants:
-            if before.get(variant.id) != variant:
-                self._flows.set(variant)
-                outcome.set += 1
+            logger.error("The rule %s of %s stays as it was: %s", rule.id, rule.policy, error)
+            self._faulty[rule.id] = str(error) or type(error).__name__
+            after = {**before, **after}
         for variant_id in before.keys() - after.keys():
             self._flows.delete(variant_id)
             outcome.deleted += 1
@@ -180,5 +188,15 @@ class Reconciler:
             if policy.unsupported:
                 found.append(Realization(name, policy.generation, policy.unsupported))
             elif name not in self._lingering and all(map(self._is_settled, policy.rules)):
-                found.append(Realization(name, policy.generation))
+                found.append(Realization(name, policy.generation, self._trouble(policy)))
         return found
+
+    def _trouble(self, policy: Policy) -> str:
+        """Why the policy is not enforced as it should be, or nothing."""
+        for rule in policy.rules:
+            if rule.id in self._faulty:
+                return self._faulty[rule.id]
+            for variant in self._installed.get(rule.id, ()):
+                for failure in self._refused(variant):
+                    return str(failure)
+        return ""

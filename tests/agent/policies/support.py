@@ -35,8 +35,11 @@ class Datapath:
         self.commits = 0
         self.operations = 0
         self.fail_next = 0
+        self.impossible = ""  # rules of the policy with this name cannot be expressed
 
     def set(self, rule: PolicyRule) -> None:
+        if rule.policy.name == f"{self.impossible}-source":
+            raise ValueError("the rule cannot be expressed")
         self.operations += 1
         self.wanted[rule.id] = rule
 
