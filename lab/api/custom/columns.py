@@ -11,7 +11,7 @@ from typing import Any
 from lab.api.kinds.table import Column, human_duration, parse_time
 
 _TOKEN = re.compile(
-    r"""\.(?P<name>(?:[A-Za-z0-9_$-]|\\.)+)
+    r"""\.(?P<name>(?:[A-Za-z0-9_$/-]|\\.)+)
       | \[\?\(\s*@\.(?P<key>[A-Za-z0-9_.-]+)\s*==\s*(?P<quote>["'])(?P<value>.*?)(?P=quote)\s*\)\]
       | \[(?P<index>-?\d+|\*)\]
       | \[(?P<q2>["'])(?P<literal>.*?)(?P=q2)\]

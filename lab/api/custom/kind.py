@@ -20,6 +20,9 @@ _AGE = [{"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp
 class CustomKind(Kind):
     """Everything is read from the definition; a changed definition makes a new CustomKind."""
 
+    tracks_generation = True
+    allows_unconditional_update = False
+
     def __init__(self, definition: Object, version: Object) -> None:
         spec = definition["spec"]
         names = spec["names"]
@@ -32,7 +35,6 @@ class CustomKind(Kind):
         self.namespaced = spec["scope"] == "Namespaced"
         self.has_status = "status" in version.get("subresources", {})
         self.schema: Object = version.get("schema", {}).get("openAPIV3Schema", {})
-        self.tracks_generation = True
         self._columns = version.get("additionalPrinterColumns") or _AGE
         self._table = printer.definitions(self._columns)
         self._fields = [item["jsonPath"] for item in version.get("selectableFields", ())]
