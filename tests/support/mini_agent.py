@@ -1,23 +1,27 @@
-"""The pod side of an agent as a process of its own: OVS, node, CNI; no Kubernetes and no policies.
+"""The pod side of an agent as a process of its own: OVS, node, CNI, peers; no Kubernetes and no policies.
 
-    nsenter --net=… python -m tests.support.mini_agent DIRECTORY OVS_RUN_DIR POD_CIDR[,POD_CIDR] [--die STEP]
+    nsenter --net=… python -m tests.support.mini_agent DIRECTORY OVS_RUN_DIR POD_CIDR[,POD_CIDR]
+        [--name NODE] [--ips IP,IP] [--die STEP]
 
-Prints "ready" when the CNI socket DIRECTORY/cni.sock answers. With ``--die before:NAME`` or ``after:NAME`` it
-kills itself at that step of the next request, as SIGKILL from outside could at any moment. ``pods`` lists
-those that "the API" says run here, one NAMESPACE/NAME a line, in DIRECTORY/pods; without that file the API
-cannot say.
+Prints "ready N" when the CNI socket DIRECTORY/cni.sock answers; N is how many mods its start sent to OVS.
+With ``--die before:NAME`` or ``after:NAME`` it kills itself at that step of the next request, as SIGKILL from
+outside could at any moment. Two files stand for the Kubernetes API: DIRECTORY/pods lists the pods that run
+here, one NAMESPACE/NAME a line (without it the API cannot say), DIRECTORY/nodes.json holds a list of Node
+objects and is read again on SIGHUP; each pass over the nodes prints "nodes".
 """
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import ipaddress
 import os
 import signal
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+import msgspec
 
 from agent.cni import veth
 from agent.cni.attach import PodAttacher
@@ -26,6 +30,8 @@ from agent.cni.pods import LocalPod
 from agent.cni.readiness import NoPolicies
 from agent.cni.server import CNIServer
 from agent.interfaces import InterfaceStore
+from agent.nodes.controller import NodeController
+from agent.nodes.neighbors import NeighborKeeper
 from agent.nodes.netlink import Netlink
 from agent.nodes.objects import NodeFacts
 from agent.nodes.prepare import NodeSettings, prepare_node
@@ -35,19 +41,20 @@ from agent.pipeline import unixctl
 from agent.pipeline.pod_connectivity import PodConnectivity
 from agent.pipeline.programmer import FlowProgrammer
 
-NODE_IPS = (ipaddress.ip_address("192.0.2.1"), ipaddress.ip_address("2001:db8::1"))
+IPS = "192.0.2.1,2001:db8::1"
 
 
-async def run(directory: Path, ovs_run_dir: Path, cidrs: str, die: str) -> None:
+async def run(arguments: argparse.Namespace) -> None:
+    directory, ovs_run_dir, die = arguments.directory, arguments.ovs_run_dir, arguments.die
     netlink = Netlink()
     database = Database(ovs_run_dir)
     await database.connect(patience=10)
     bridge = OVSBridge(database, datapath_type="netdev")
-    pod_cidrs = tuple(ipaddress.ip_network(text) for text in cidrs.split(","))
+    pod_cidrs = tuple(ipaddress.ip_network(text) for text in arguments.pod_cidrs.split(","))
     families = {cidr.version for cidr in pod_cidrs}
-    ips = tuple(ip for ip in NODE_IPS if ip.version in families)
+    ips = tuple(ip for ip in map(ipaddress.ip_address, arguments.ips.split(",")) if ip.version in families)
     settings = NodeSettings(ovs_run_dir=ovs_run_dir, datapath_type="netdev")
-    node = await prepare_node(settings, NodeFacts("node-1", ips, ips, pod_cidrs), bridge, netlink)
+    node = await prepare_node(settings, NodeFacts(arguments.name, ips, ips, pod_cidrs), bridge, netlink)
     control = unixctl.socket_of_vswitchd(ovs_run_dir)
     programmer = FlowProgrammer(bridge.management_socket, node, directory, unixctl=control)
     await programmer.start()
@@ -88,13 +95,31 @@ async def run(directory: Path, ovs_run_dir: Path, cidrs: str, die: str) -> None:
     await server.start()
     server.ready.set()
     print(f"ready {result.total}", flush=True)
+    neighbors = NeighborKeeper(ovs_run_dir, netlink)
+    nodes = NodeController(node, connectivity, programmer, netlink, neighbors)
+    following = asyncio.create_task(follow_nodes(directory / "nodes.json", nodes))
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
     await stop.wait()
+    following.cancel()
     await server.stop()
     await programmer.stop()
     await database.close()
     netlink.close()
+
+
+async def follow_nodes(path: Path, nodes: NodeController) -> None:
+    again = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, again.set)
+    while True:
+        if path.exists():
+            await nodes.list_started()
+            await nodes.list_page(msgspec.json.decode(path.read_bytes(), type=list[msgspec.Raw]))
+            await nodes.list_finished()
+            await nodes.reconcile()
+            print("nodes", flush=True)
+        await again.wait()
+        again.clear()
 
 
 def known_pods(path: Path) -> list[LocalPod] | None:
@@ -128,8 +153,11 @@ def arm(holder: Any, name: str, moment: str) -> None:
 
 
 if __name__ == "__main__":
-    arguments = sys.argv[1:]
-    die_at = arguments.pop() if "--die" in arguments else ""
-    if die_at:
-        arguments.remove("--die")
-    asyncio.run(run(Path(arguments[0]), Path(arguments[1]), arguments[2], die_at))
+    parser = argparse.ArgumentParser()
+    parser.add_argument("directory", type=Path)
+    parser.add_argument("ovs_run_dir", type=Path)
+    parser.add_argument("pod_cidrs")
+    parser.add_argument("--name", default="node-1")
+    parser.add_argument("--ips", default=IPS)
+    parser.add_argument("--die", default="")
+    asyncio.run(run(parser.parse_args()))

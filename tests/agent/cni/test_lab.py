@@ -39,7 +39,7 @@ class Node:
 
     def start_agent(self, die: str = "") -> None:
         command = [sys.executable, "-m", "tests.support.mini_agent", str(self.directory)]
-        command += [str(self.ovs.run_dir), self.cidrs, *(["--die", die] if die else [])]
+        command += [str(self.ovs.run_dir), self.cidrs, *self.options(), *(["--die", die] if die else [])]
         with open(self.directory / "agent.log", "ab") as log:
             self.agent = subprocess.Popen(
                 self.ovs.namespace.command(*command), stdout=subprocess.PIPE, stderr=log, text=True, cwd=ROOT
@@ -48,6 +48,9 @@ class Node:
         line = self.agent.stdout.readline().split()
         assert line[:1] == ["ready"], (self.directory / "agent.log").read_text()[-4000:]
         self.mods = int(line[1])
+
+    def options(self) -> list[str]:
+        return []
 
     def stop_agent(self, kill: bool = False) -> None:
         if self.agent is not None:
