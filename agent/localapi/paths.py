@@ -127,8 +127,7 @@ class LocalPaths:
         }
 
     async def network_policies(self, query: Query) -> Any:
-        items = [decode_message("NetworkPolicy", policy.raw) for policy in self._selected(query)]
-        return {"metadata": {}, "items": items}
+        return {"metadata": {}, "items": [_policy_document(policy) for policy in self._selected(query)]}
 
     def _selected(self, query: Query) -> list[Policy]:
         name, namespace, pod = query.get("name", ""), query.get("namespace", ""), query.get("pod", "")
@@ -176,6 +175,14 @@ class LocalPaths:
         document = decode_message(kind.singular, group_message(kind, groups[name]).SerializeToString())
         document["metadata"] = {"name": name}  # upstream's agent answers groups by name only
         return document
+
+
+def _policy_document(policy: Policy) -> Any:
+    document = decode_message("NetworkPolicy", policy.raw)
+    priority = document.get("priority")
+    if isinstance(priority, float) and priority.is_integer():
+        document["priority"] = int(priority)  # Go writes 5, not 5.0
+    return document
 
 
 def policy_type(word: str) -> str:

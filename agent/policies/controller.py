@@ -43,9 +43,8 @@ class PolicyController:
     """One for the process.
 
     ``connect`` gives a client to the controller (asked before each watch is opened), ``reuse`` the one in use
-    (for reports; default: ``connect``); ``flows`` takes rules and
-    ``commit`` puts what was set into OVS; ``families`` are the address families that the node runs; ``refused`` tells what the
-    switch refuses of a rule.
+    (for reports; default: ``connect``); ``flows`` takes rules, ``commit`` puts what was set into OVS, and
+    ``refused`` tells what the switch refuses of a rule; ``families`` are those that the node runs (4, 6).
     """
 
     def __init__(

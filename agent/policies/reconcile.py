@@ -126,7 +126,7 @@ class Reconciler:
         return outcome
 
     def _set(self, rule: Rule, outcome: Round) -> None:
-        """Bring one rule up to date. One that cannot be carried must not keep the others out of the datapath."""
+        """Bring one rule up to date; one that cannot be carried must not keep the others out."""
         self._faulty.pop(rule.id, None)
         before = self._installed.get(rule.id, {})
         after: dict[str, PolicyRule] = {}
