@@ -130,6 +130,7 @@ def _command(path: str, verbosity: int) -> int:
         return 1
     for note in settings.notes:
         logger.warning("%s", note)
+    kubernetes_asyncio_light.modules()  # 50 ms that the event loop must not be held for
     logger.info("antrea-controller %s starts with %s", version.FULL, settings.source)
     return process.run("antrea-controller", lambda supervisor: serve(supervisor, settings))
 
