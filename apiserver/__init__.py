@@ -37,7 +37,7 @@ How to serve something
                         subresources=(Subresource("status", "Namespace", ("get", "patch", "update")),))
     namespaces = Collection(info, server.stores, NamespaceStrategy())
     endpoint = DocumentEndpoint(namespaces)
-    endpoint.subresources["finalize"] = handler  # async (context, namespace, name, body) -> object or response
+    endpoint.subresources["finalize"] = handler  # async (context, namespace, name, body) -> answer
     server.register(endpoint)
 
 Programs in the same process write through the Collection: ``await namespaces.create(document)``,
@@ -48,15 +48,16 @@ Programs in the same process write through the Collection: ``await namespaces.cr
     from apiserver.endpoints import FunctionEndpoint, Functions
     server.register(FunctionEndpoint(info, Functions(create=review)))   # async (context, namespace, object)
 
-**Paths that are no resources**: ``server.path("/metrics", handler)``, ``prefix=True`` for everything below; the
-handler is async (context) -> aiohttp response and may stream. ``server.health.add(name, check)``.
+**Paths that are no resources**: ``server.path("/metrics", handler)``, ``prefix=True`` for everything below;
+the handler is async (context) -> aiohttp response and may stream. ``server.health.add(name, check)``.
 
-**At run time** ``server.register`` and ``server.unregister(group, version, plural)`` may be called at any time.
-``server.fallback`` (async (context) -> response or None) sees requests for groups that are not registered here,
-and ``server.discovery.external`` names those groups: together they are what aggregation needs.
+**At run time** ``server.register`` and ``server.unregister(group, version, plural)`` may be called at any
+time. ``server.fallback`` (async (context) -> response or None) sees requests for groups that are not
+registered here, and ``server.discovery.external`` names those groups: together they are what aggregation
+needs.
 
-**Who may**: ``authenticators`` and ``authorizer`` (apiserver.auth) are protocols; apiserver.authentication has
-bearer tokens, request headers and client certificates, with reviewers given by the caller.
+**Who may**: ``authenticators`` and ``authorizer`` (apiserver.auth) are protocols; apiserver.authentication
+has bearer tokens, request headers and client certificates, with reviewers given by the caller.
 
 **Our agents' stream**: ``server.path("/agentwatch", AgentWatch(server.stores, infos, markers).serve)``
 (apiserver.agentwatch), and ``server.stores.mark(node, namespace, name, uid)``.

@@ -1,13 +1,13 @@
 """The multiplexed watch of one node: several resources in one stream, in causal order.
 
-``GET PATH?nodeName=N&resourceVersion=R``, framed as any watch (protobuf or JSON lines). Objects are told apart by
-their kind. Without a version: the node's full state, resource by resource in the order in which they were given
-(groups before the policies that need them), then one BOOKMARK. With a version of this process that is still in
-the history: every change after it. With any other: 410, and the client starts over.
+``GET PATH?nodeName=N&resourceVersion=R``, framed as any watch (protobuf or JSON lines). Objects are told
+apart by their kind. Without a version: the node's full state, resource by resource in the order in which
+they were given (groups before the policies that need them), then one BOOKMARK. With a version of this
+process that is still in the history: every change after it. With any other: 410, and the client starts over.
 
 Later BOOKMARKs (about one a minute) tell a version to resume from. ``MARKER`` events carry a Pod as
-PartialObjectMetadata (namespace, name, uid): everything that follows from this Pod has been sent. Those of Pods
-that are known already come before the first BOOKMARK, or at once on a resumed stream.
+PartialObjectMetadata (namespace, name, uid): everything that follows from this Pod has been sent. Those of
+Pods that are known already come before the first BOOKMARK, or at once on a resumed stream.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Server-side apply, kept simple: who owns which field, what an applier takes back, and conflicts.
 
-``metadata.managedFields`` holds one entry per applier with the fields of its last configuration. Fields that it
-no longer names are removed unless another applier names them; a field that another applier set to another value
-is a Conflict unless forced. Plain updates (PUT, PATCH, kubectl edit) leave no entries of their own.
+``metadata.managedFields`` holds one entry per applier with the fields of its last configuration. Fields that
+it no longer names are removed unless another applier names them; a field that another applier set to another
+value is a Conflict unless forced. Plain updates (PUT, PATCH, kubectl edit) leave no entries of their own.
 """
 
 from __future__ import annotations
@@ -204,8 +204,8 @@ def apply_configuration(
 def _take_back(document: Object, before: list[Path], wanted: list[Path]) -> None:
     """Removes what the applier named before and nobody names now.
 
-    Whole elements of lists go first; what is still wanted, or holds something that is, stays. The field that is
-    an element's key goes only with its element.
+    Whole elements of lists go first; what is still wanted, or holds something that is, stays. The field that
+    is an element's key goes only with its element.
     """
     for path in sorted(set(before), key=len):
         if any(other[: len(path)] == path for other in wanted):

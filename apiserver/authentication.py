@@ -1,7 +1,7 @@
 """Authenticators: bearer tokens, a front proxy's headers, client certificates.
 
-Where trust comes from is the caller's: token reviewers are functions, certificate authorities are objects whose
-PEM bundle may be replaced while the server runs.
+Where trust comes from is the caller's: token reviewers are functions, certificate authorities are objects
+whose PEM bundle may be replaced while the server runs.
 """
 
 from __future__ import annotations
@@ -76,7 +76,8 @@ class BearerTokens:
         except StatusError:
             raise
         except Exception as error:
-            # Whoever cannot be reviewed is not let in; that it may be our fault is in the log of the reviewer.
+            # Whoever cannot be reviewed is not let in; that it may be our fault is in the log of the
+            # reviewer.
             raise unauthorized() from error
 
 
@@ -134,7 +135,8 @@ class AuthorityPool:
 
 
 def peer_certificate(request: web.BaseRequest) -> x509.Certificate | None:
-    """The client's certificate, whose chain and dates the TLS handshake has verified; read once a connection."""
+    """The client's certificate, whose chain and dates the TLS handshake has verified; read once a
+    connection."""
     transport = request.transport
     if transport is None:
         return None
@@ -169,7 +171,8 @@ class ClientCertificates:
 
 
 class RequestHeaders:
-    """The headers of a front proxy that shows a certificate of the right authority and one of the right names.
+    """The headers of a front proxy that shows a certificate of the right authority and one of the right
+    names.
 
     ``allowed_names`` empty: any name that the authority has signed.
     """

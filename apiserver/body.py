@@ -124,7 +124,8 @@ def check_kind(document: Any, kind: str, group: str, version: str) -> Object:
     given_kind, given_version = document.get("kind") or kind, document.get("apiVersion") or api_version
     if given_version != api_version:
         raise errors.bad_request(
-            f"the API version in the data ({given_version}) does not match the expected API version ({api_version})"
+            f"the API version in the data ({given_version}) does not match the expected "
+            f"API version ({api_version})"
         )
     if given_kind != kind:
         raise errors.bad_request(

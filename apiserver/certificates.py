@@ -1,7 +1,8 @@
 """A certificate authority of one's own, serving certificates signed by it, and TLS contexts that reload.
 
-Recipe of Antrea's controller: the leaf lasts a year from an hour ago, is renewed with 90 days left, and the bundle
-that clients verify against is leaf and CA. Keys are ECDSA P-256: an RSA key of 2048 bits takes half a second.
+Recipe of Antrea's controller: the leaf lasts a year from an hour ago, is renewed with 90 days left, and the
+bundle that clients verify against is leaf and CA. Keys are ECDSA P-256: an RSA key of 2048 bits takes half a
+second.
 """
 
 from __future__ import annotations
@@ -84,7 +85,8 @@ def _usage(*, authority: bool) -> x509.KeyUsage:
 
 
 def create_authority(common_name: str, lifetime: timedelta = LIFETIME) -> KeyPair:
-    """A self-signed CA; the name gets the time appended, so that two CAs are never mistaken for each other."""
+    """A self-signed CA; the name gets the time appended, so that two CAs are never mistaken for each
+    other."""
     key = ec.generate_private_key(ec.SECP256R1())
     subject = _name(f"{common_name}@{int(time.time())}")
     certificate = (
@@ -162,7 +164,8 @@ def write_private(path: Path, data: bytes) -> None:
 
 
 class ServingTLS:
-    """A server's TLS context. ``reload`` changes certificate and client CAs for connections that come later."""
+    """A server's TLS context. ``reload`` changes certificate and client CAs for connections that come
+    later."""
 
     def __init__(self, pair: KeyPair, client_authorities: bytes = b"") -> None:
         self.context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)

@@ -1,8 +1,8 @@
 """A collection of documents: the rules of writing, apart from HTTP.
 
 Used by DocumentEndpoint for requests, and directly by programs that live in the same process as the server.
-Each method takes the decision and publishes the change; reading, deciding and publishing happen without a pause
-in between, except around ``Strategy.admit``, after which the state is checked again.
+Each method takes the decision and publishes the change; reading, deciding and publishing happen without a
+pause in between, except around ``Strategy.admit``, after which the state is checked again.
 """
 
 from __future__ import annotations
@@ -85,8 +85,8 @@ class Collection:
         body = stripped(document)
         metadata = body["metadata"]
         self._place(metadata, namespace)
-        for key in ("deletionTimestamp", "deletionGracePeriodSeconds"):
-            metadata.pop(key, None)
+        for field in ("deletionTimestamp", "deletionGracePeriodSeconds"):
+            metadata.pop(field, None)
         if not metadata.get("name") and metadata.get("generateName"):
             metadata["name"] = self._generated(namespace, str(metadata["generateName"]))
         metadata["uid"] = str(uuid.uuid4())
@@ -159,8 +159,7 @@ class Collection:
         if version and version != "0" and version != str(stored.version):
             raise errors.modified_conflict(info, name)
         if given.get("uid") and given["uid"] != stored.record.uid:
-            why = f"Precondition failed: UID in precondition: {given['uid']}, UID in object meta: {stored.record.uid}"
-            raise errors.conflict(info, name, why)
+            raise errors.conflict(info, name, _wrong_uid(given["uid"], stored))
         check_unknown_fields(info, wanted, op)
         body = stripped(wanted)
         self._place(body["metadata"], stored.record.namespace)
@@ -260,8 +259,7 @@ class Collection:
         name = stored.record.name
         uid, version = conditions.get("uid"), conditions.get("resourceVersion")
         if uid is not None and uid != stored.record.uid:
-            why = f"Precondition failed: UID in precondition: {uid}, UID in object meta: {stored.record.uid}"
-            raise errors.conflict(self.info, name, why)
+            raise errors.conflict(self.info, name, _wrong_uid(uid, stored))
         if version is not None and version != str(stored.version):
             why = (
                 f"Precondition failed: ResourceVersion in precondition: {version}, "
@@ -322,6 +320,10 @@ class Collection:
         if not op.dry_run:
             self.stores.publish([Change(self.info.store, stored.record, None)])
             self.strategy.written(object_of(stored.record), None)
+
+
+def _wrong_uid(given: str, stored: Stored) -> str:
+    return f"Precondition failed: UID in precondition: {given}, UID in object meta: {stored.record.uid}"
 
 
 def _spec_of(document: Object) -> Object:

@@ -1,7 +1,7 @@
 """Objects as clients write them: JSON documents, kept as records.
 
-A document is stored without kind, apiVersion and resourceVersion: the server adds the first two for the version
-that is asked for, the store knows the third. Stored documents are never changed in place.
+A document is stored without kind, apiVersion and resourceVersion: the server adds the first two for the
+version that is asked for, the store knows the third. Stored documents are never changed in place.
 """
 
 from __future__ import annotations

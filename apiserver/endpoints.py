@@ -27,6 +27,7 @@ from apiserver.stores import Key, Stored, Stores
 from apiserver.stream import WatchStream
 from apiserver.watcher import Watcher
 
+Items = list[tuple[Key, Stored]]
 Answer = Object | web.StreamResponse
 SubresourceHandler = Callable[[Context, str, str, Object | None], Awaitable[Answer]]
 """(context, namespace, name, body): ``body`` is the decoded object of a create or update, else None."""
@@ -140,7 +141,7 @@ class StoreEndpoint(Endpoint):
             ctx, render.stored_list(ctx, self.info, chosen, version, token, remaining, options.selection.node)
         )
 
-    def _state(self, options: ListOptions) -> tuple[int, list[tuple[Key, Stored]]]:
+    def _state(self, options: ListOptions) -> tuple[int, Items]:
         stores, name = self.stores, self.info.store
         current = stores.version
         if options.position is not None:
@@ -149,8 +150,8 @@ class StoreEndpoint(Endpoint):
                 items = stores.items_at(name, version, options.selection)
             except errors.StatusError as error:
                 raise errors.expired(
-                    "The provided continue parameter is too old to display a consistent list result. You can start "
-                    "a new list without the continue parameter."
+                    "The provided continue parameter is too old to display a consistent list result. You can "
+                    "start a new list without the continue parameter."
                 ) from error
         elif options.version and options.match == "Exact":
             version, items = options.version, stores.items_at(name, options.version, options.selection)
@@ -202,9 +203,7 @@ def _by_key(item: tuple[Key, Stored]) -> Key:
     return item[0]
 
 
-def _page(
-    items: list[tuple[Key, Stored]], version: int, options: ListOptions
-) -> tuple[int, list[tuple[Key, Stored]], str, int | None]:
+def _page(items: Items, version: int, options: ListOptions) -> tuple[int, Items, str, int | None]:
     """The part of a sorted list that is due, the token for the rest, and how much that is."""
     if options.position is not None:
         start = (options.position.namespace, options.position.name)

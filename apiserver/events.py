@@ -47,7 +47,8 @@ class EventEncoder(Protocol):
 class BodyEncoder:
     """Whole objects (and patches, for node watches) in JSON or protobuf.
 
-    ``infos`` maps store names to the resource in the version that is watched; a multiplexed watch has several.
+    ``infos`` maps store names to the resource in the version that is watched; a multiplexed watch has
+    several.
     """
 
     def __init__(self, media: Media, infos: Mapping[str, ResourceInfo], node: str) -> None:

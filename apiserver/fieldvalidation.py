@@ -1,4 +1,5 @@
-"""Fields that a schema does not know: dropped with a warning, refused, or ignored, as ?fieldValidation says."""
+"""Fields that a schema does not know: dropped with a warning, refused, or ignored, as ?fieldValidation
+says."""
 
 from __future__ import annotations
 
@@ -57,8 +58,8 @@ def check_unknown_fields(info: ResourceInfo, document: Object, op: Operation) ->
         return
     if op.field_validation == "Strict":
         raise errors.bad_request(
-            f'{info.kind} in version "{info.version}" cannot be handled as a {info.kind}: strict decoding error: '
-            + ", ".join(found)
+            f'{info.kind} in version "{info.version}" cannot be handled as a {info.kind}: '
+            "strict decoding error: " + ", ".join(found)
         )
     if op.field_validation != "Ignore":
         op.warnings += found

@@ -10,7 +10,7 @@ from aiohttp import web
 from apiserver.render import HEADERS
 from apiserver.request import Context
 
-Check = Callable[[], str | None | Awaitable[str | None]]
+Check = Callable[[], str | Awaitable[str | None] | None]
 """Returns None when all is well, else what is wrong."""
 
 _ENDPOINTS = ("healthz", "livez", "readyz")
@@ -27,7 +27,8 @@ class HealthChecks:
         self._checks: dict[str, dict[str, Check]] = {name: {"ping": _ping} for name in _ENDPOINTS}
 
     def add(self, name: str, check: Check, *, live: bool = True, ready: bool = True) -> None:
-        """``live`` also puts it under /healthz. A readiness check alone keeps traffic away, but nobody restarts."""
+        """``live`` also puts it under /healthz. A readiness check alone keeps traffic away, but nobody
+        restarts."""
         if live:
             self._checks["healthz"][name] = check
             self._checks["livez"][name] = check

@@ -1,8 +1,9 @@
-"""Sockets for an ApiServer: plain or TLS, given addresses or inherited descriptors, with limits in time and size.
+"""Sockets for an ApiServer: plain or TLS, given addresses or inherited descriptors, with limits in time and
+size.
 
-A connection has 10 s for its TLS handshake and 10 s for the head of its first request, and is closed after 120 s
-without one. Heads may have 64 KiB. A slow handshake or a stuck client delays nobody: each is a transport of its
-own, and nothing waits for it.
+A connection has 10 s for its TLS handshake and 10 s for the head of its first request, and is closed after
+120 s without one. Heads may have 64 KiB. A slow handshake or a stuck client delays nobody: each is a
+transport of its own, and nothing waits for it.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ class _Connections(web.Server):
 
     def __init__(self, server: ApiServer, limits: Limits) -> None:
         super().__init__(
-            server.handle,  # type: ignore[arg-type]
+            server.handle,
             handler_cancellation=True,  # a watch whose client has left ends at once
             access_log=None,
             keepalive_timeout=limits.idle_seconds,
@@ -88,7 +89,7 @@ class Listener:
             )
         else:
             opened = await loop.create_server(
-                self._connections, host, port, ssl=tls, ssl_handshake_timeout=timeout, backlog=1024
+                self._connections, host, port or 0, ssl=tls, ssl_handshake_timeout=timeout, backlog=1024
             )
         self._servers.append(opened)
         name = opened.sockets[0].getsockname()

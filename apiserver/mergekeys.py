@@ -1,8 +1,8 @@
 """How lists merge: by a key, as sets of plain values, or not at all.
 
 For built-in kinds the answer is in the table of their fields (``patchStrategy`` and ``patchMergeKey`` of
-Kubernetes' Go types); a few kinds that the table does not have are added here. A list that is named nowhere is
-atomic: a patch replaces it as a whole.
+Kubernetes' Go types); a few kinds that the table does not have are added here. A list that is named nowhere
+is atomic: a patch replaces it as a whole.
 """
 
 from __future__ import annotations

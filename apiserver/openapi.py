@@ -1,7 +1,8 @@
 """OpenAPI documents of what is registered: v3 by group version, and v2 as one document.
 
-Schemas come with the resources (``ResourceInfo.schema``); for Kubernetes' built-in kinds that bring none they are
-made from the table of their fields. Documents are made when asked for and kept until the registry changes.
+Schemas come with the resources (``ResourceInfo.schema``); for Kubernetes' built-in kinds that bring none
+they are made from the table of their fields. Documents are made when asked for and kept until the registry
+changes.
 """
 
 from __future__ import annotations
@@ -165,9 +166,9 @@ def schemas_of(infos: list[ResourceInfo]) -> dict[str, Object]:
         schemas[f"io.k8s.apimachinery.pkg.apis.meta.v1.{name}"] = schema
     for info in infos:
         name = definition_name(info)
-        message = builtin_schema.message_of(info.api_version, info.kind)
-        if message is not None and info.schema is None:
-            schemas |= builtin_schema.closure(message)
+        own = builtin_schema.message_of(info.api_version, info.kind)
+        if own is not None and info.schema is None:
+            schemas |= builtin_schema.closure(own)
         schemas[name] = _with_kind(info, info.kind, _schema(info, schemas.get(name)))
         schemas[definition_name(info, info.list_kind)] = _with_kind(info, info.list_kind, _list_schema(info))
         for sub in info.subresources:

@@ -137,8 +137,8 @@ def resource_paths(info: ResourceInfo, naming: Naming) -> Object:
             if verb not in sub.verbs:
                 continue
             media = _PATCHES if verb == "patch" else (JSON, YAML)
-            taken = None if verb == "get" else (META + "Patch" if verb == "patch" else this, media)
-            item[method] = operation(method, this, _WRITE if taken else (), taken)
+            body = None if verb == "get" else (META + "Patch" if verb == "patch" else this, media)
+            item[method] = operation(method, this, _WRITE if body else (), body)
             item[method]["operationId"] += f"-{sub.name}"
         paths[f"{scope}/{info.plural}/{{name}}/{sub.name}"] = item
     return paths

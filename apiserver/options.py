@@ -157,7 +157,7 @@ def read_options(
         version = parse_version(version_text)
         if version is None:
             if match or not info.bookmark_always:
-                detail = f'Invalid value: "{version_text}": strconv.ParseUint: parsing "{version_text}": invalid syntax'
+                detail = f'Invalid value: "{version_text}": invalid syntax'
                 raise invalid(
                     "ListOptions",
                     "meta.k8s.io",

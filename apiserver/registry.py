@@ -1,4 +1,5 @@
-"""The resources that a server has at the moment: by group, version and plural name. They come and go at run time."""
+"""The resources that a server has at the moment: by group, version and plural name. They come and go at run
+time."""
 
 from __future__ import annotations
 
@@ -11,7 +12,8 @@ GroupVersion = tuple[str, str]
 
 
 class Registry:
-    """Endpoints in order of registration; ``on_change`` listeners learn of every change (discovery, OpenAPI)."""
+    """Endpoints in order of registration; ``on_change`` listeners learn of every change (discovery,
+    OpenAPI)."""
 
     def __init__(self) -> None:
         self._endpoints: dict[tuple[str, str, str], Endpoint] = {}

@@ -21,7 +21,8 @@ _VERBS = {"POST": "create", "PUT": "update", "PATCH": "patch", "GET": "get", "DE
 
 @dataclass(frozen=True, slots=True)
 class RequestInfo:
-    """The request in the terms of authorization. Not a resource: only ``verb`` (method) and ``path`` count."""
+    """The request in the terms of authorization. Not a resource: only ``verb`` (method) and ``path``
+    count."""
 
     path: str
     verb: str
@@ -43,7 +44,8 @@ def truthy(query: Mapping[str, str], key: str) -> bool:
 
 
 def parse_path(method: str, raw_path: str, query: Mapping[str, str]) -> RequestInfo:
-    """Understands ``/api/v1/…`` and ``/apis/GROUP/VERSION/…``; anything else is a path that is no resource."""
+    """Understands ``/api/v1/…`` and ``/apis/GROUP/VERSION/…``; anything else is a path that is no
+    resource."""
     verb = method.lower()
     parts = [unquote(part) for part in raw_path.strip("/").split("/")]
     path = "/" + "/".join(parts)

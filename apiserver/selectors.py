@@ -6,12 +6,12 @@ Grammar and error texts are those of Kubernetes' labels.Parse and fields.ParseSe
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
+from apiserver.names import label_value_problem, qualified_name_problem
+
 _TOKEN = re.compile(r"\s*(==|!=|=|!|<|>|\(|\)|,|[^\s=!<>(),]+)")
-_KEY = re.compile(r"^([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$")
-_VALUE = re.compile(r"^([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?$")
 
 
 class SelectorError(ValueError):
@@ -103,13 +103,9 @@ def _requirement(tokens: _Tokens) -> Requirement:
     key = tokens.take()
     if key in _SYMBOLS:
         raise SelectorError(f"unable to parse requirement: found '{key}', expected: identifier")
-    if not _KEY.match(key):
-        raise SelectorError(
-            f'unable to parse requirement: key: Invalid value: "{key}": name part must consist of alphanumeric '
-            "characters, '-', '_' or '.', and must start and end with an alphanumeric character "
-            "(e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for validation is "
-            "'([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]')"
-        )
+    problem = qualified_name_problem(key)
+    if problem is not None:
+        raise SelectorError(f'unable to parse requirement: key: Invalid value: "{key}": {problem}')
     if negated:
         return Requirement(key, "!")
     operator = tokens.peek()
@@ -159,12 +155,10 @@ def _values(key: str, tokens: _Tokens) -> frozenset[str]:
 
 
 def _checked(key: str, value: str) -> str:
-    if value in _SYMBOLS - {""} or not _VALUE.match(value):
+    problem = label_value_problem(value)
+    if problem is not None:
         raise SelectorError(
-            f'unable to parse requirement: values[0][{key}]: Invalid value: "{value}": a valid label must be an '
-            "empty string or consist of alphanumeric characters, '-', '_' or '.', and must start and end with an "
-            "alphanumeric character (e.g. 'MyValue',  or 'my_value',  or '12345', regex used for validation is "
-            "'(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?')"
+            f'unable to parse requirement: values[0][{key}]: Invalid value: "{value}": {problem}'
         )
     return value
 
@@ -188,6 +182,3 @@ def parse_fields(text: str) -> tuple[FieldTerm, ...]:
             raise SelectorError("invalid field selector: unescaped character in value: 61")
         terms.append(FieldTerm(label, re.sub(r"\\([\\,=])", r"\1", value), operator == "!="))
     return tuple(terms)
-
-
-FieldGetter = Callable[[str], str]

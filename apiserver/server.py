@@ -1,6 +1,7 @@
 """The server: from an HTTP request to the endpoint that answers it.
 
-    request → path → who (authenticators) → may they (authorizer) → discovery, path handler, resource or fallback
+    request → path → who (authenticators) → may they (authorizer) → discovery, path handler, resource or
+    fallback
 
 Every failure below becomes a Status; nothing that a client sends ends the process.
 """
@@ -223,7 +224,8 @@ def _pretty(request: web.BaseRequest) -> bool:
     query = request.rel_url.query
     if "pretty" in query:
         return truthy(query, "pretty")
-    return request.headers.get("User-Agent", "").startswith("Mozilla")
+    agent: str = request.headers.get("User-Agent", "")
+    return agent.startswith("Mozilla")
 
 
 def _with_selected_name(info: RequestInfo, query: Mapping[str, str]) -> RequestInfo:

@@ -1,9 +1,9 @@
 """Versioned in-memory stores: what is served, what has changed, and who is told.
 
-``Stores`` holds every store of a process under one version counter. Whoever computes or accepts objects calls
-``publish`` with changes; each gets a version, enters the table and the history, and is offered to the watchers
-that it concerns. Everything here is synchronous and belongs to the event loop's thread: a batch that is
-published in one call is seen by all watchers at once, and a snapshot is exact for its version.
+``Stores`` holds every store of a process under one version counter. Whoever computes or accepts objects
+calls ``publish`` with changes; each gets a version, enters the table and the history, and is offered to the
+watchers that it concerns. Everything here is synchronous and belongs to the event loop's thread: a batch
+that is published in one call is seen by all watchers at once, and a snapshot is exact for its version.
 """
 
 from __future__ import annotations

@@ -1,47 +1,29 @@
-"""What is particular about a kind that clients write: defaults, validation, what may change, how it goes away.
+"""What is particular about a kind that clients write: defaults, validation, what may change, how it goes
+away.
 
-``Strategy`` does what Kubernetes does for a kind without peculiarities. A kind with some overrides the methods
-that it needs. Documents given to these methods carry no kind, apiVersion and resourceVersion; ``default``,
-``prepare_*`` may change the one they are given in place (never ``old``).
+``Strategy`` does what Kubernetes does for a kind without peculiarities. A kind with some overrides the
+methods that it needs. Documents given to these methods carry no kind, apiVersion and resourceVersion;
+``default``, ``prepare_*`` may change the one they are given in place (never ``old``).
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from apiserver.auth import User
 from apiserver.errors import FieldError, invalid_value, required
+from apiserver.names import (
+    DNS_LABEL,
+    DNS_SUBDOMAIN,
+    LABEL_TEXT,
+    SUBDOMAIN_TEXT,
+    label_value_problem,
+    qualified_name_problem,
+)
 from apiserver.resources import Object
 
-_LABEL = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?"
-_DNS_LABEL = re.compile(rf"^{_LABEL}$")
-_DNS_SUBDOMAIN = re.compile(rf"^{_LABEL}(\.{_LABEL})*$")
-_QUALIFIED = re.compile(r"^([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]$")
-_LABEL_VALUE = re.compile(r"^(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?$")
-
-SUBDOMAIN_TEXT = (
-    "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start "
-    "and end with an alphanumeric character (e.g. 'example.com', regex used for validation is "
-    "'[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')"
-)
-LABEL_TEXT = (
-    "a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start and end "
-    "with an alphanumeric character (e.g. 'my-name',  or '123-abc', regex used for validation is "
-    "'[a-z0-9]([-a-z0-9]*[a-z0-9])?')"
-)
-_QUALIFIED_TEXT = (
-    "name part must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an "
-    "alphanumeric character (e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for validation is "
-    "'([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]')"
-)
-_LABEL_VALUE_TEXT = (
-    "a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', and must start "
-    "and end with an alphanumeric character (e.g. 'MyValue',  or 'my_value',  or '12345', regex used for "
-    "validation is '(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?')"
-)
 ANNOTATIONS_LIMIT = 256 * 1024
 
 
@@ -113,7 +95,8 @@ class Strategy:
         return 0
 
     def may_vanish(self, document: Object) -> bool:
-        """Whether a deleted object can be removed as far as the kind is concerned (Namespaces: spec.finalizers)."""
+        """Whether a deleted object can be removed as far as the kind is concerned (Namespaces:
+        spec.finalizers)."""
         return True
 
     def mark_deleted(self, document: Object) -> None:
@@ -132,7 +115,7 @@ class Strategy:
                 return [invalid_value(path, name, f"may not be '{name}'")]
             return [invalid_value(path, name, f"may not contain '{sign}'") for sign in "/%" if sign in name]
         limit, pattern, text = (
-            (63, _DNS_LABEL, LABEL_TEXT) if self.name_is_label else (253, _DNS_SUBDOMAIN, SUBDOMAIN_TEXT)
+            (63, DNS_LABEL, LABEL_TEXT) if self.name_is_label else (253, DNS_SUBDOMAIN, SUBDOMAIN_TEXT)
         )
         if len(name) > limit:
             return [invalid_value(path, name, f"must be no more than {limit} characters")]
@@ -168,23 +151,13 @@ def _string_map(value: Any, path: str) -> list[FieldError]:
 
 def validate_qualified_name(name: str, path: str, shown: str = "") -> list[FieldError]:
     """``[prefix/]name``, as keys of labels and annotations and finalizers are."""
-    shown = shown or name
-    prefix, slash, part = name.rpartition("/")
-    if slash and not prefix:
-        return [invalid_value(path, shown, "prefix part must be non-empty")]
-    if prefix and ("/" in prefix or len(prefix) > 253 or not _DNS_SUBDOMAIN.match(prefix)):
-        return [invalid_value(path, shown, f"prefix part {SUBDOMAIN_TEXT}")]
-    if not part:
-        return [invalid_value(path, shown, "name part must be non-empty")]
-    if len(part) > 63:
-        return [invalid_value(path, shown, "name part must be no more than 63 characters")]
-    return [] if _QUALIFIED.match(part) else [invalid_value(path, shown, _QUALIFIED_TEXT)]
+    problem = qualified_name_problem(name)
+    return [] if problem is None else [invalid_value(path, shown or name, problem)]
 
 
 def validate_label_value(value: str, path: str) -> list[FieldError]:
-    if len(value) > 63:
-        return [invalid_value(path, value, "must be no more than 63 characters")]
-    return [] if _LABEL_VALUE.match(value) else [invalid_value(path, value, _LABEL_VALUE_TEXT)]
+    problem = label_value_problem(value)
+    return [] if problem is None else [invalid_value(path, value, problem)]
 
 
 def validate_labels(labels: Any, path: str) -> list[FieldError]:

@@ -1,7 +1,8 @@
 """The sending half of a watch: from a watcher's queue to a chunked HTTP answer.
 
-One coroutine per watch. It encodes what is due, joins it up to a bound, and writes it in one go; a client that
-does not read makes the write wait, and what comes meanwhile queues up in the watcher until its bound closes it.
+One coroutine per watch. It encodes what is due, joins it up to a bound, and writes it in one go; a client
+that does not read makes the write wait, and what comes meanwhile queues up in the watcher until its bound
+closes it.
 """
 
 from __future__ import annotations

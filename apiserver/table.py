@@ -9,8 +9,8 @@ from apiserver.errors import bad_request
 from apiserver.resources import Column, Object, ResourceInfo
 
 _NAME_DESCRIPTION = (
-    "Name must be unique within a namespace. Is required when creating resources, although some resources may "
-    "allow a client to request the generation of an appropriate name automatically."
+    "The name of the object, unique among those of its kind in its namespace; set when it is created, by the "
+    "client or by the server from generateName."
 )
 
 

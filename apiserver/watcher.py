@@ -1,8 +1,9 @@
-"""One watch: the changes that are due to it, between the stores that offer them and the stream that sends them.
+"""One watch: the changes that are due to it, between the stores that offer them and the stream that sends
+them.
 
-A watcher holds references to history entries, not bytes: they are encoded when the stream is ready to send, and
-then once for all. It is bounded; when a client is too slow for the bound, the watch ends, because a stream that
-skips an event corrupts whoever replays it.
+A watcher holds references to history entries, not bytes: they are encoded when the stream is ready to send,
+and then once for all. It is bounded; when a client is too slow for the bound, the watch ends, because a
+stream that skips an event corrupts whoever replays it.
 """
 
 from __future__ import annotations

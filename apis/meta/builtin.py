@@ -1,8 +1,9 @@
-"""Kubernetes' built-in kinds out of their protobuf form, by a table of fields (openapi/kubernetes/fields.json).
+"""Kubernetes' built-in kinds out of their protobuf form, by a table of fields
+(openapi/kubernetes/fields.json).
 
-Some commands of kubectl (``create namespace``, ``create configmap``, ``auth can-i``) send protobuf and nothing
-else, so a server of these kinds has to read it. It is the client's way in only: answers are JSON, which every
-client takes.
+Some commands of kubectl (``create namespace``, ``create configmap``, ``auth can-i``) send protobuf and
+nothing else, so a server of these kinds has to read it. It is the client's way in only: answers are JSON,
+which every client takes.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import base64
 import functools
 import json
 import struct
+from collections.abc import Callable
 from datetime import UTC, datetime
 from importlib import resources
 from typing import Any
@@ -110,7 +112,7 @@ def _value(kind: str, raw: int | bytes, depth: int) -> Any:
         return struct.unpack("<d", raw)[0]
     special = _SPECIAL.get(kind)
     if special is not None:
-        return special({number: value for number, value in fields(raw)})
+        return special(dict(fields(raw)))
     if kind in ("int", "bool"):
         raise ConvertError(f"bytes stand where {kind} is expected")
     if kind == "meta.Strings":
@@ -143,7 +145,7 @@ def _raw(values: dict[int, Any]) -> Any:
     return json.loads(values.get(1) or b"null")
 
 
-_SPECIAL = {
+_SPECIAL: dict[str, Callable[[dict[int, Any]], Any]] = {
     "time": _time,
     "micro": _micro,
     "quantity": _quantity,

@@ -1,7 +1,7 @@
 """OpenAPI schemas of Kubernetes' built-in kinds, out of the same table as their protobuf form.
 
-They say what fields there are, of which types, and how lists merge: what ``kubectl apply``, ``kubectl explain``
-and the search for unknown fields need. Descriptions are not in the table.
+They say what fields there are, of which types, and how lists merge: what ``kubectl apply``, ``kubectl
+explain`` and the search for unknown fields need. Descriptions are not in the table.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _SCALARS: dict[str, Schema] = {
     "raw": {"type": "object", "x-kubernetes-preserve-unknown-fields": True},
 }
 TYPE_META: Schema = {
-    "apiVersion": {"type": "string", "description": "The version of the schema that this object is written in."},
+    "apiVersion": {"type": "string", "description": "The version of the schema of this object."},
     "kind": {"type": "string", "description": "The kind of this object, in CamelCase."},
 }
 
@@ -131,7 +131,8 @@ def closure(message: str) -> dict[str, Schema]:
 
 @functools.cache
 def list_strategy(kind: str) -> dict[tuple[str, ...], str]:
-    """For a kind that has one of the names in the table: path of fields → merge key ("" for sets of values)."""
+    """For a kind that has one of the names in the table: path of fields → merge key ("" for sets of
+    values)."""
     keys: dict[tuple[str, ...], str] = {}
     message = next((m for k, m in _table()["kinds"].items() if k.rsplit("/", 1)[1] == kind), None)
     if message is not None:

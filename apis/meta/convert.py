@@ -19,10 +19,13 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from google.protobuf.descriptor import FieldDescriptor
+from google.protobuf.descriptor import FieldDescriptor as _FieldDescriptor
 from google.protobuf.message import DecodeError, Message
 
 Object = dict[str, Any]
+
+# The stubs and the compiled protobuf runtime disagree on the class of descriptors.
+FieldDescriptor: Any = _FieldDescriptor
 
 
 class ConvertError(ValueError):
@@ -38,7 +41,7 @@ class Rules:
     names: dict[str, str] = field(default_factory=dict)  # JSON names that differ
     inlined: frozenset[str] = frozenset()  # messages whose fields stand in the parent in JSON
 
-    def has(self, rules: frozenset[str], descriptor: FieldDescriptor) -> bool:
+    def has(self, rules: frozenset[str], descriptor: Any) -> bool:
         name = descriptor.name
         return f"{descriptor.containing_type.name}.{name}" in rules or f"*.{name}" in rules
 
@@ -141,7 +144,7 @@ def to_json(message: Message, rules: Rules = META_RULES) -> Object:
     return out
 
 
-def _value_to_json(descriptor: FieldDescriptor, value: Any, rules: Rules) -> Any:
+def _value_to_json(descriptor: Any, value: Any, rules: Rules) -> Any:
     if descriptor.type == FieldDescriptor.TYPE_MESSAGE:
         special = _TO_JSON.get(descriptor.message_type.name)
         return special(value) if special else to_json(value, rules)
@@ -208,7 +211,7 @@ def from_json(message: Message, document: Object, rules: Rules = META_RULES, pat
     return message
 
 
-def _set_field(message: Message, descriptor: FieldDescriptor, value: Any, rules: Rules, where: str) -> None:
+def _set_field(message: Message, descriptor: Any, value: Any, rules: Rules, where: str) -> None:
     name = descriptor.name
     target = getattr(message, name)
     if descriptor.is_repeated:
@@ -241,7 +244,7 @@ def _fill(message: Message, value: Any, rules: Rules, where: str) -> None:
         from_json(message, value, rules, where)
 
 
-def _scalar(descriptor: FieldDescriptor, value: Any) -> Any:
+def _scalar(descriptor: Any, value: Any) -> Any:
     if descriptor.type == FieldDescriptor.TYPE_BYTES:
         return base64.b64decode(value, validate=True)
     if isinstance(value, bool) and descriptor.type != FieldDescriptor.TYPE_BOOL:

@@ -1,13 +1,14 @@
-"""Writes fields.json: the protobuf fields of Kubernetes' built-in kinds, read from the Go types of k8s.io/api.
+"""Writes fields.json: the protobuf fields of Kubernetes' built-in kinds, read from the Go types of
+k8s.io/api.
 
     python -m openapi.kubernetes.extract PATH      PATH: a git repository or mirror of kubernetes/api
 
-What the .proto files do not say and the Go types do is which fields are pointers: a zero in a field that is no
-pointer is not there in JSON, in a pointer it is. The result is committed; this is run again only when Kubernetes
-has new fields. Per message a list of ``[number, JSON name, type, options?]``; a type is a scalar (string, int, bool, double,
-bytes, quantity, time, micro, intstr, duration, fields, raw), the name of a message, ``[]`` or ``{}`` of one of
-these, ``*`` for a pointer, ``<`` for a message whose fields stand in the object that holds it. Options say whether
-the field is required and how a strategic merge patch treats it.
+What the .proto files do not say and the Go types do is which fields are pointers: a zero in a field that is
+no pointer is not there in JSON, in a pointer it is. The result is committed; this is run again only when
+Kubernetes has new fields. Per message a list of ``[number, JSON name, type, options?]``; a type is a scalar
+(string, int, bool, double, bytes, quantity, time, micro, intstr, duration, fields, raw), the name of a
+message, ``[]`` or ``{}`` of one of these, ``*`` for a pointer, ``<`` for a message whose fields stand in the
+object that holds it. Options say whether the field is required and how a strategic merge patch treats it.
 """
 
 from __future__ import annotations
@@ -30,7 +31,18 @@ PACKAGES = {
     "policy/v1": "policy",
 }
 KINDS = {
-    "core/v1": "Namespace Node Pod Service ServiceAccount ConfigMap Secret Event Binding Endpoints".split(),
+    "core/v1": [
+        "Binding",
+        "ConfigMap",
+        "Endpoints",
+        "Event",
+        "Namespace",
+        "Node",
+        "Pod",
+        "Secret",
+        "Service",
+        "ServiceAccount",
+    ],
     "networking/v1": ["NetworkPolicy"],
     "rbac/v1": ["Role", "RoleBinding", "ClusterRole", "ClusterRoleBinding"],
     "authorization/v1": [

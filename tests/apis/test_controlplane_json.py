@@ -165,10 +165,18 @@ def message(*parts: tuple[int, bytes | int]) -> bytes:
     )
 
 
+NAMED_PORT = message((1, b"TCP"), (2, message((1, 1), (2, 0), (3, b"web"))))
+
+
 @pytest.mark.parametrize(
     ("api_version", "kind", "data", "expected"),
     [
-        ("v1", "Namespace", message((1, message((1, b"foo"), (2, b""))), (2, b""), (3, b"")), {"metadata": {"name": "foo"}, "spec": {}, "status": {}}),
+        (
+            "v1",
+            "Namespace",
+            message((1, message((1, b"foo"), (2, b""))), (2, b""), (3, b"")),
+            {"metadata": {"name": "foo"}, "spec": {}, "status": {}},
+        ),
         (
             "v1",
             "ConfigMap",
@@ -184,8 +192,14 @@ def message(*parts: tuple[int, bytes | int]) -> bytes:
         (
             "networking.k8s.io/v1",
             "NetworkPolicy",
-            message((2, message((1, b""), (2, message((1, message((1, b"TCP"), (2, message((1, 1), (2, 0), (3, b"web"))))))), (4, b"Ingress")))),
-            {"spec": {"podSelector": {}, "ingress": [{"ports": [{"protocol": "TCP", "port": "web"}]}], "policyTypes": ["Ingress"]}},
+            message((2, message((1, b""), (2, message((1, NAMED_PORT))), (4, b"Ingress")))),
+            {
+                "spec": {
+                    "podSelector": {},
+                    "ingress": [{"ports": [{"protocol": "TCP", "port": "web"}]}],
+                    "policyTypes": ["Ingress"],
+                }
+            },
         ),
         (
             "authorization.k8s.io/v1",
@@ -194,7 +208,7 @@ def message(*parts: tuple[int, bytes | int]) -> bytes:
             {"spec": {"resourceAttributes": {"namespace": "ns", "verb": "get", "resource": "pods"}}},
         ),
     ],
-)  # fmt: skip
+)
 def test_built_in_kinds(api_version: str, kind: str, data: bytes, expected: dict[str, Any]) -> None:
     assert builtin.knows(api_version, kind)
     assert builtin.decode(api_version, kind, data) == expected

@@ -94,7 +94,7 @@ async def test_recorded_discovery(serve: Serve, case: dict[str, Any]) -> None:
 
 
 async def test_discovery_follows_registration(serve: Serve) -> None:
-    server, collections = make_cluster()
+    server, _ = make_cluster()
     session = await serve(server)
 
     async def names() -> set[str]:

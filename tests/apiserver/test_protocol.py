@@ -1,13 +1,14 @@
 """Requests that were put to Antrea v2.7's controller are put to ours, and the answers compared.
 
-The stores hold what the recorded controller's held. Where this server answers otherwise on purpose, the case is
-listed in ``MENDED`` with the reason; everything else has to agree in status, media type and body.
+The stores hold what the recorded controller's held. Where this server answers otherwise on purpose, the case
+is listed in ``MENDED`` with the reason; everything else has to agree in status, media type and body.
 """
 
 from __future__ import annotations
 
 import base64
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,6 @@ from apiserver.authentication import StaticTokens
 from apiserver.endpoints import StoreEndpoint
 from apiserver.resources import Subresource
 from apiserver.server import ApiServer
-from dataclasses import replace
 from tests.apiserver.conftest import Serve
 from tests.apiserver.records import KINDS, GroupRecord, controlplane_info
 

@@ -183,7 +183,10 @@ async def test_watch_lists_end_with_an_annotated_bookmark(serve: Serve) -> None:
     server, _ = make_cluster()
     session = await serve(server)
     fill(server, 2)
-    query = "watch=1&sendInitialEvents=true&resourceVersionMatch=NotOlderThan&allowWatchBookmarks=true&timeoutSeconds=1"
+    query = (
+        "watch=1&sendInitialEvents=true&resourceVersionMatch=NotOlderThan"
+        "&allowWatchBookmarks=true&timeoutSeconds=1"
+    )
     async with session.get(f"{CONFIGMAPS}?{query}") as response:
         events = [json.loads(line) for line in (await response.read()).decode().splitlines()]
     assert [event["type"] for event in events] == ["ADDED", "ADDED", "BOOKMARK"]

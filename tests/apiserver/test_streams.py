@@ -236,7 +236,7 @@ async def test_a_client_that_does_not_read_is_cut_off_and_delays_nobody(serve: S
         big = [pod("p" * 1000) for _ in range(200)]
         for number in range(200):
             publish(server, "addressgroups", None, group(f"g{number}", "addressgroups", n1=big))
-            event, document = await stream.next()
+            _, document = await stream.next()
             assert document["metadata"]["name"] == f"g{number}"
             if len(server.stores.all_watchers()) == 1:
                 break

@@ -1,8 +1,8 @@
 """A checker for stores and watches: whatever is published, whenever a watch begins, wherever it resumes.
 
-For every watcher: replaying its events over its initial state gives what the store holds of its selection; each
-change that concerns it is seen exactly once, in order of versions; and a resume is refused exactly when the
-history no longer reaches back.
+For every watcher: replaying its events over its initial state gives what the store holds of its selection;
+each change that concerns it is seen exactly once, in order of versions; and a resume is refused exactly when
+the history no longer reaches back.
 """
 
 from __future__ import annotations
