@@ -68,7 +68,8 @@ POLICIES = [
 
 async def endure(rounds: int) -> None:
     lab = Lab("e2e-faults")
-    lab.down()
+    if lab.directory.exists:  # of a run that was killed
+        lab.down()
     lab.up(nodes=2, family="ipv4")
     try:
         async with lab.client() as client:

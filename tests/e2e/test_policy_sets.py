@@ -21,7 +21,8 @@ BASE = int(os.environ.get("ANTREA_SEED", "0"))
 
 async def run_sets(name: str, family: str, families: Sequence[int], seeds: Sequence[int]) -> None:
     lab = Lab(name)
-    lab.down()
+    if lab.directory.exists:  # of a run that was killed
+        lab.down()
     lab.up(nodes=2, family=family)
     try:
         async with lab.client() as client:
