@@ -46,6 +46,7 @@ class LabFacts:
     api_port: int = 0  # of the Kubernetes API on the host's loopback
     controller_port: int = 10349
     created: float = field(default_factory=time.time)
+    load: str = ""  # manifests that the API reads before it serves for the first time
     with_nodes: bool = True  # False: only the control plane, on the host's own loopback
 
 

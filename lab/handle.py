@@ -25,6 +25,7 @@ from lab.processes import TOKEN_VARIABLE
 from lab.supervisor import control, plan
 
 UP_TIMEOUT = 180.0
+LOAD_TIMEOUT = 1800.0
 Say = Callable[[str], None]
 
 
@@ -43,8 +44,10 @@ class Lab:
         return self.directory.name
 
     # -- life --------------------------------------------------------------------------------------
-    def up(self, nodes: int = 2, family: str = "ipv4", say: Say = _silent) -> None:
-        """Bring the lab up and wait until it is ready. Raises LabError with the reason."""
+    def up(self, nodes: int = 2, family: str = "ipv4", say: Say = _silent, load: Path | None = None) -> None:
+        """Bring the lab up and wait until it is ready. Raises LabError with the reason.
+
+        ``load``: manifests that the API reads before it serves, statuses included; as many as one likes."""
         if family not in FAMILIES:
             raise LabError(f"the IP family {family!r} is unknown; known are {', '.join(FAMILIES)}")
         if not 0 <= nodes <= MAX_NODES:
@@ -53,7 +56,9 @@ class Lab:
             require_node_tools()
         if self.directory.exists:
             self._clear_a_crashed_one(say)
-        facts = LabFacts(self.name, new_token(), family, with_nodes=nodes > 0)
+        facts = LabFacts(
+            self.name, new_token(), family, with_nodes=nodes > 0, load=str(load.resolve()) if load else ""
+        )
         self.directory.create(facts)
         with open(self.directory.supervisor_log, "ab") as log:
             subprocess.Popen(
@@ -72,7 +77,7 @@ class Lab:
                     f"the lab's supervisor did not start; its log is {self.directory.supervisor_log}"
                 )
             time.sleep(0.02)
-        control.call(self.directory.control_socket, {"op": "wait"}, say, UP_TIMEOUT)
+        control.call(self.directory.control_socket, {"op": "wait"}, say, LOAD_TIMEOUT if load else UP_TIMEOUT)
 
     def _clear_a_crashed_one(self, say: Say) -> None:
         if teardown.supervisor_runs(self.directory):
@@ -146,9 +151,10 @@ class Lab:
         import asyncio
 
         wanted = None if keys is None else set(keys)
+        namespaces = sorted({key.partition("/")[0] for key in wanted or ()})
         deadline = time.monotonic() + timeout
         while True:
-            found = await self.pods(client, everything=True)
+            found = await self.pods(client, namespaces, everything=True)
             chosen = [pod for pod in found if wanted is None or pod.key in wanted]
             missing = [pod.key for pod in chosen if not (pod.ready and pod.ips and pod.netns)]
             if wanted is not None:

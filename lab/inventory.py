@@ -58,12 +58,12 @@ async def pods(
     directory: LabDirectory, client: RestClient, namespaces: Sequence[str] = (), everything: bool = False
 ) -> list[LabPod]:
     """Pods that run, ordered by namespace and name; with ``everything`` also those that do not (yet)."""
-    items = (await client.request("GET", PODS.path())).json().get("items") or []
+    # Namespace by namespace where some are named: a cluster may hold many pods that nobody asks about.
+    paths = [PODS.path(namespace=namespace) for namespace in namespaces] or [PODS.path()]
+    items = [i for path in paths for i in (await client.request("GET", path)).json().get("items") or []]
     found = []
     for item in items:
         metadata, spec, status = item["metadata"], item.get("spec") or {}, item.get("status") or {}
-        if namespaces and metadata["namespace"] not in namespaces:
-            continue
         conditions = {c["type"]: c["status"] for c in status.get("conditions") or []}
         pod = LabPod(
             metadata["namespace"],

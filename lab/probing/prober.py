@@ -143,14 +143,18 @@ class Prober:
     def probe(self, probe: Probe, timeout: float = DEFAULT_TIMEOUT) -> Result:
         return self.probe_all([probe], timeout)[0]
 
-    def stream(self, probe: Probe, rate: float = 10.0, timeout: float = DEFAULT_TIMEOUT) -> Stream:
-        """Probe again and again, ``rate`` times a second, without waiting for the previous one's end."""
+    def stream(
+        self, probe: Probe, rate: float = 10.0, timeout: float = DEFAULT_TIMEOUT, repeat: bool = True
+    ) -> Stream:
+        """Probe again and again, ``rate`` times a second, without waiting for the previous one's end.
+
+        Without ``repeat`` each probe sends one packet only: then an answer dates the policy exactly."""
         stream = Stream(probe, rate, timeout)
 
         def tick(due: float) -> None:
             if stream.stopped:
                 return
-            self._launch(_Flight(probe, stream._add), timeout)
+            self._launch(_Flight(probe, stream._add), timeout, repeat)
             following = max(due + stream.interval, time.monotonic() - stream.interval)
             self._at(following, lambda: tick(following))
 
@@ -209,12 +213,12 @@ class Prober:
             flight, timeout = self._waiting.popleft()
             self._launch(flight, timeout)
 
-    def _launch(self, flight: _Flight, timeout: float) -> None:
+    def _launch(self, flight: _Flight, timeout: float, repeat: bool = True) -> None:
         flight.sent_at = time.monotonic()
         flight.deadline = flight.sent_at + timeout
         self._out.add(flight)
         self._send(flight, LOCAL_RETRIES)
-        for part in REPEATS:
+        for part in REPEATS if repeat else ():
             self._at(flight.sent_at + timeout * part, lambda: self._repeat(flight))
         self._at(flight.deadline, lambda: self._expire(flight))
 

@@ -29,6 +29,7 @@ from lab.supervisor.child import Child, ProcessSpec
 from lab.supervisor.control import Progress
 
 API_START_TIMEOUT = 30.0
+API_LOAD_TIMEOUT = 1200.0  # with manifests to read before it serves
 _NODE_NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?")
 
 
@@ -128,7 +129,7 @@ class RunningLab:
 
     async def _connect(self) -> RestClient:
         """Wait until the API answers."""
-        deadline = time.monotonic() + API_START_TIMEOUT
+        deadline = time.monotonic() + (API_LOAD_TIMEOUT if self.facts.load else API_START_TIMEOUT)
         child = self.child("api")
         endpoint = await kubeconfigs.load(str(self.directory.kubeconfig))
         self._client = RestClient(endpoint, user_agent="antrea-lab")

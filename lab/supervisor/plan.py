@@ -45,6 +45,8 @@ def api(directory: LabDirectory, facts: LabFacts, listen_fd: int) -> ProcessSpec
         "--service-cidr",
         ",".join(service_cidrs(facts.family)),
     ]
+    if facts.load:
+        argv += ["--load", facts.load]
     if facts.with_nodes:
         argv += ["--listen", f"{CONTROL_ADDRESS}:{API_PORT}"]
     return ProcessSpec(
