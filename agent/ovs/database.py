@@ -158,6 +158,14 @@ class _Result:
             self._future.set_result(value)
 
 
+def _describe(error: BaseException) -> str:
+    """The text of an error of the library, some of which cannot be turned into text."""
+    try:
+        return str(error) or type(error).__name__
+    except Exception:
+        return type(error).__name__
+
+
 Command = Callable[[_Api], BaseCommand]
 """A command that is given its API when it is put into a transaction."""
 
@@ -192,10 +200,11 @@ class Database:
             except Exception as error:  # the library raises bare Exception, OSError and its own
                 if deadline is not None and self._loop.time() >= deadline:
                     raise DatabaseError(
-                        f"ovsdb-server at {self.endpoint} did not answer within {patience:g} s ({error}): "
+                        f"ovsdb-server at {self.endpoint} did not answer within {patience:g} s "
+                        f"({_describe(error)}): "
                         "is Open vSwitch running, and is ovsRunDir its run directory?"
                     ) from error
-                logger.warning("ovsdb-server at %s does not answer yet: %s", self.endpoint, error)
+                logger.warning("ovsdb-server at %s does not answer yet: %s", self.endpoint, _describe(error))
                 await backoff.wait()
                 continue
             if not self._tables["Open_vSwitch"]:
@@ -302,5 +311,5 @@ class Database:
         if isinstance(result, idlutils.ExceptionResult):
             if isinstance(result.ex, TimeoutException):
                 raise DatabaseError(f"ovsdb-server did not answer a transaction within {timeout:g} s.")
-            raise DatabaseError(f"A transaction with ovsdb-server failed: {result.ex}") from result.ex
+            raise DatabaseError(f"A transaction failed: {_describe(result.ex)}") from result.ex
         return list(result or ())

@@ -281,6 +281,11 @@ class FlowProgrammer:
                     log.warning("a commit was interrupted: %s", error)
             await asyncio.sleep(FIRST_RETRY)
 
+    async def barrier(self) -> None:
+        """Waits until the switch has done everything that was sent so far."""
+        connection = await self._wait_ready()
+        await connection.barrier()
+
     async def synchronize(self, *, keep_unclaimed: bool = False) -> CommitResult:
         """Compares with what is in the switch and sends only the difference.
 
@@ -400,7 +405,8 @@ class FlowProgrammer:
         desired, installed = self._desired, self._installed
         modifies: list[tuple[int, Flow]] = []
         deletes: list[Flow] = []
-        sent: list[tuple[bytes, Flow | None]] = []
+        sent: list[bytes] = []  # the key of each message, by its position
+        present: list[Flow] = []  # what is in the switch afterwards
         added = 0
         try:
             async with Bundle(connection) as bundle:
@@ -408,7 +414,7 @@ class FlowProgrammer:
                     command = m.GROUP_MODIFY if group.number in self._installed_groups else m.GROUP_ADD
                     for message in m.group_mods(connection.next_xid, command, group):
                         bundle.add_message(message)
-                        sent.append((_group_key(group.number), None))
+                        sent.append(_group_key(group.number))
                 add, note = bundle.add_flow, sent.append
                 for index, key in enumerate(keys):
                     if index % SLICE == SLICE - 1:
@@ -421,7 +427,8 @@ class FlowProgrammer:
                         wanted = desired.flow(key)
                         if wanted is not None and there is None:
                             add(0, wanted.cookie, key, wanted.body)
-                            note((key, wanted))
+                            note(key)
+                            present.append(wanted)
                             added += 1
                             continue
                     except CodecError as error:
@@ -444,24 +451,24 @@ class FlowProgrammer:
                     except CodecError as error:
                         left_out[flow.key] = str(error)
                         continue
-                    note((flow.key, flow))
+                    note(flow.key)
+                    present.append(flow)
                     await bundle.flow_control()
                 for flow in deletes:
                     add(FlowCommand.DELETE_STRICT, 0, flow.key, b"")
-                    note((flow.key, None))
+                    note(flow.key)
                     await bundle.flow_control()
                 for number in ended:
                     for message in m.group_mods(connection.next_xid, m.GROUP_DELETE, Group(number)):
                         bundle.add_message(message)
-                        note((_group_key(number), None))
+                        note(_group_key(number))
         except BundleRejected as rejected:
-            faults = {sent[index][0]: str(error) for index, error in rejected.faults.items()}
+            faults = {sent[index]: str(error) for index, error in rejected.faults.items()}
             if not faults:
                 raise ProgrammerError(f"the switch refused a bundle as a whole: {rejected}") from None
             raise _Refused(faults) from None
-        for key, flow in sent:
-            if flow is not None:
-                installed[key] = flow
+        for flow in present:
+            installed[flow.key] = flow
         for flow in deletes:
             installed.pop(flow.key, None)
         for group in groups:
