@@ -26,6 +26,7 @@ class Pending:
         self.addresses: dict[AddressGroup, None] = {}
         self.applied_to: dict[AppliedToGroup, None] = {}
         self.policies: dict[Policy, None] = {}
+        self.ended: dict[str, Policy] = {}  # by uid: removed policies whose end was not told yet
         self._discard = discard  # called for each group that nothing uses any more, once it was told
 
     def __bool__(self) -> bool:
@@ -62,6 +63,7 @@ class Pending:
                 yield change
 
         policies, self.policies = self.policies, {}
+        self.ended.clear()
         gone: list[Policy] = []
         for policy in policies:
             if policy.removed:

@@ -220,6 +220,9 @@ class Graph:
             known = None
         if known is None:
             known = namespace.policies[meta.name] = Policy(namespace, meta.uid)
+            ended = self._pending.ended.pop(meta.uid, None)
+            if ended is not None:  # gone and back in one batch: for the readers it never went
+                known.record, ended.record = ended.record, None
         known.generation = meta.generation
         self._build(known, translation, meta.name)
         self._pending.policies[known] = None
@@ -279,6 +282,7 @@ class Graph:
         self._assign(policy, (), ())
         policy.removed = True
         self._pending.policies[policy] = None
+        self._pending.ended[policy.uid] = policy
         self._tidy(policy.namespace)
 
     @staticmethod

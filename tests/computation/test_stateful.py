@@ -49,6 +49,7 @@ class Computation(RuleBasedStateMachine):
         self.oracle = Oracle()
         self.watches = [Stream(None), *map(Stream, strategies.NODES)]
         self.uids = 0
+        self.gone: dict[tuple[str, str], str] = {}  # uids of removed policies
         # Versions with what they were when they were told, for one view each.
         self.versions: list[tuple[Record, str, str | None, object]] = []
 
@@ -106,9 +107,12 @@ class Computation(RuleBasedStateMachine):
 
     def place(self, manifest: Manifest, again: bool) -> None:
         meta = manifest["metadata"]
+        gone = self.gone.get((meta["namespace"], meta["name"]))
         known = self.oracle.network_policies.get((meta["namespace"], meta["name"]))
         if known is not None and not again:
             meta["uid"] = known["metadata"]["uid"]
+        elif known is None and gone is not None and not again:
+            meta["uid"] = gone  # as after an interruption in which nothing happened to it
         else:
             self.uids += 1
             meta["uid"] = f"uid-{self.uids}"
@@ -122,6 +126,9 @@ class Computation(RuleBasedStateMachine):
     )
     def remove(self, kind: str, namespace: str, pod: str, policy: str) -> None:
         name = {"Namespace": namespace, "Pod": pod, "NetworkPolicy": policy}[kind]
+        known = self.oracle.network_policies.get((namespace, name)) if kind == "NetworkPolicy" else None
+        if known is not None:
+            self.gone[(namespace, name)] = known["metadata"]["uid"]
         self.oracle.delete(kind, namespace, name)
         delete(self.graph, kind, namespace, name)
 
