@@ -19,7 +19,7 @@ from apiserver.listener import Listener
 from lab.api import credentials, manifests
 from lab.api.cluster import Cluster, Network
 from lab.api.journal import Journal
-from lab.api.pki import ClusterKeys
+from lab.api.pki import ClusterKeys, write_private
 from runtime import log, process
 from runtime.errors import ConfigurationError
 from runtime.tasks import OnCrash, Supervisor
@@ -177,7 +177,7 @@ async def serve(options: Options, supervisor: Supervisor) -> Cluster:
     urls = [_url(address) for address in addresses]
     config = state / "kubeconfig"
     credentials.write_admin(state, urls[0], config)
-    (state / "ready").write_text("".join(f"{url}\n" for url in urls))
+    write_private(state / "ready", "".join(f"{url}\n" for url in urls).encode())
     logger.info("serving on %s, kubeconfig %s", ", ".join(urls), config)
     return cluster
 

@@ -23,7 +23,7 @@ from runtime.tasks import OnCrash, Supervisor
 RESOURCE = "apiservices.apiregistration.k8s.io"
 _STEADY = 10.0
 _FIRST, _SLOWEST = 0.1, 2.0
-_TIMEOUT = aiohttp.ClientTimeout(total=5, sock_connect=2)
+_TIMEOUT = aiohttp.ClientTimeout(total=3, sock_connect=2)
 AUTOMANAGED = "kube-aggregator.kubernetes.io/automanaged"
 
 
@@ -70,6 +70,11 @@ class Availability:
         probe = self._probes.get(name)
         if probe is not None:
             probe.wake.set()
+
+    def is_available(self, name: str) -> bool:
+        """Whether the server answered when it was last asked."""
+        probe = self._probes.get(name)
+        return probe is not None and probe.available
 
     def _follow(self, name: str) -> None:
         api_service = self._registry.get(RESOURCE, "", name)

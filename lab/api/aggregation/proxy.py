@@ -36,6 +36,8 @@ _HOP = frozenset(
         "content-length",
     )
 )
+_PATIENCE = 60.0  # seconds until an answer begins, as kube-apiserver's for requests that are no watches
+_LITTLE_PATIENCE = 2.0  # with a server that did not answer when it was last asked
 
 
 class AggregatingProxy:
@@ -67,16 +69,18 @@ class AggregatingProxy:
         headers = _request_headers(request, ctx.user)
         if request.content_length is not None and body is not None:
             headers["Content-Length"] = str(request.content_length)
+        patience = _PATIENCE if self._availability.is_available(name) else _LITTLE_PATIENCE
         try:
-            upstream = await self._backends.session.request(
-                request.method,
-                url,
-                ssl=backend.tls,
-                server_hostname=backend.server_name,
-                headers=headers,
-                data=body,
-                allow_redirects=False,
-            )
+            async with asyncio.timeout(patience):
+                upstream = await self._backends.session.request(
+                    request.method,
+                    url,
+                    ssl=backend.tls,
+                    server_hostname=backend.server_name,
+                    headers=headers,
+                    data=body,
+                    allow_redirects=False,
+                )
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
             self._availability.check(name)
             text = str(error) or type(error).__name__

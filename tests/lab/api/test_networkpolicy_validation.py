@@ -17,7 +17,8 @@ CIDR = "must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)"
 PORT = "must be between 1 and 65535, inclusive"
 SUBSET = "must be a strict subset of `cidr`"
 VALUE = (
-    "a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', and must start "
+    "a valid label must be an empty string or consist of alphanumeric characters, "
+    "'-', '_' or '.', and must start "
     "and end with an alphanumeric character (e.g. 'MyValue',  or 'my_value',  or '12345', regex used for "
     "validation is '(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?')"
 )
@@ -49,7 +50,8 @@ CASES: list[tuple[str, dict[str, Any], list[str]]] = [
         "protocol",
         ingress(ports=[{"protocol": "ICMP"}]),
         [
-            'spec.ingress[0].ports[0].protocol: Unsupported value: "ICMP": supported values: "TCP", "UDP", "SCTP"'
+            'spec.ingress[0].ports[0].protocol: Unsupported value: "ICMP": supported values: '
+            '"TCP", "UDP", "SCTP"'
         ],
     ),
     (
@@ -67,21 +69,24 @@ CASES: list[tuple[str, dict[str, Any], list[str]]] = [
         "endPort without port",
         ingress(ports=[{"endPort": 80}]),
         [
-            "spec.ingress[0].ports[0].endPort: Invalid value: 80: may not be specified when `port` is not specified"
+            "spec.ingress[0].ports[0].endPort: Invalid value: 80: may not be specified when "
+            "`port` is not specified"
         ],
     ),
     (
         "endPort with a named port",
         ingress(ports=[{"port": "http", "endPort": 80}]),
         [
-            "spec.ingress[0].ports[0].endPort: Invalid value: 80: may not be specified when `port` is non-numeric"
+            "spec.ingress[0].ports[0].endPort: Invalid value: 80: may not be specified when "
+            "`port` is non-numeric"
         ],
     ),
     (
         "port name too long",
         ingress(ports=[{"port": "a-name-that-is-long"}]),
         [
-            'spec.ingress[0].ports[0].port: Invalid value: "a-name-that-is-long": must be no more than 15 characters'
+            'spec.ingress[0].ports[0].port: Invalid value: "a-name-that-is-long": must be no '
+            "more than 15 characters"
         ],
     ),
     (
@@ -250,7 +255,8 @@ def test_what_is_left_out_is_filled_in(written: dict[str, Any], stored: dict[str
 MALFORMED: list[tuple[dict[str, Any], str]] = [
     (
         {"policyTypes": "Ingress"},
-        "json: cannot unmarshal string into Go struct field NetworkPolicySpec.spec.policyTypes of type []string",
+        "json: cannot unmarshal string into Go struct field "
+        "NetworkPolicySpec.spec.policyTypes of type []string",
     ),
     (
         {"ingress": [{"ports": [{"port": 99999999999}]}]},
@@ -264,7 +270,8 @@ MALFORMED: list[tuple[dict[str, Any], str]] = [
     ),
     (
         {"podSelector": []},
-        "json: cannot unmarshal array into Go struct field NetworkPolicySpec.spec.podSelector of type v1.LabelSelector",
+        "json: cannot unmarshal array into Go struct field "
+        "NetworkPolicySpec.spec.podSelector of type v1.LabelSelector",
     ),
 ]
 
