@@ -5,19 +5,20 @@ from __future__ import annotations
 
 import ipaddress
 
-from apiserver.endpoints import Answer, Endpoint, FunctionEndpoint, Functions
+from apiserver.endpoints import Answer, Endpoint, Functions
 from apiserver.errors import bad_request, not_found
 from apiserver.request import Context
 from apiserver.resources import ResourceInfo
 from controller.api import resources
+from controller.api.routes import RoutedEndpoint
 
 
 def endpoints() -> list[Endpoint]:
     return [
         _members(resources.CLUSTER_GROUP_MEMBERS),
         _members(resources.GROUP_MEMBERS),
-        FunctionEndpoint(resources.GROUP_ASSOCIATIONS, Functions(get=_associations)),
-        FunctionEndpoint(resources.IP_GROUP_ASSOCIATIONS, Functions(get=_ip_associations)),
+        RoutedEndpoint(resources.GROUP_ASSOCIATIONS, Functions(get=_associations)),
+        RoutedEndpoint(resources.IP_GROUP_ASSOCIATIONS, Functions(get=_ip_associations)),
     ]
 
 
@@ -26,13 +27,13 @@ def _members(info: ResourceInfo) -> Endpoint:
         for key in ("page", "limit"):
             value = ctx.query.get(key)
             if value is not None and not value.lstrip("-").isdigit():
-                raise bad_request(f"{key} is {value!r}: write a whole number")
+                raise bad_request(f'strconv.ParseInt: parsing "{value}": invalid syntax')
             if value is not None and int(value) < 0:
                 what = "limit" if key == "limit" else "number"
                 raise bad_request(f"received invalid page {what} {value} for pagination")
         raise not_found(info, name)
 
-    return FunctionEndpoint(info, Functions(get=get))
+    return RoutedEndpoint(info, Functions(get=get))
 
 
 async def _associations(ctx: Context, namespace: str, name: str) -> Answer:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from apiserver.endpoints import Answer, Endpoint, FunctionEndpoint, Functions, StoreEndpoint
+from apiserver.endpoints import Answer, Endpoint, Functions, StoreEndpoint
 from apiserver.errors import StatusError, bad_request
 from apiserver.request import Context
 from apiserver.resources import Object
 from apiserver.stores import Stores
 from controller.api import resources
+from controller.api.routes import RoutedEndpoint
 from controller.realization import Realization
 
 # The stores of the multiplexed watch, in the order in which a fresh agent must learn of them.
@@ -39,7 +40,7 @@ def endpoints(stores: Stores, realization: Realization) -> list[Endpoint]:
         policies,
         StoreEndpoint(resources.EGRESS_GROUPS, stores),
         bundles,
-        FunctionEndpoint(resources.EVALUATION, Functions(create=_evaluate)),
+        RoutedEndpoint(resources.EVALUATION, Functions(create=_evaluate)),
     ]
 
 

@@ -8,8 +8,12 @@ from __future__ import annotations
 
 from typing import Any
 
+from google.protobuf.message import Message
+
 from apis.controlplane import v1beta2
+from apis.meta.convert import ConvertError, decode, from_json, to_json
 from apis.record import Media
+from apis.stats import v1alpha1_pb2
 from apiserver.resources import Column, ResourceInfo, Subresource
 
 CONTROL_PLANE = "controlplane.antrea.io"
@@ -92,8 +96,30 @@ _STATS_COLUMNS = (
 )
 
 
+class _StatsCodec:
+    """stats.antrea.io in protobuf; its JSON follows the same conventions as the control plane's."""
+
+    def decode(self, kind: str, message: bytes) -> dict[str, Any]:
+        return to_json(decode(self._class(kind)(), message), v1beta2.RULES)
+
+    def encode(self, kind: str, document: dict[str, Any]) -> bytes:
+        message = from_json(self._class(kind)(), document, v1beta2.RULES)
+        return bytes(message.SerializeToString(deterministic=True))
+
+    @staticmethod
+    def _class(kind: str) -> type[Message]:
+        found: type[Message] | None = getattr(v1alpha1_pb2, kind, None)
+        if found is None:
+            raise ConvertError(f'no kind "{kind}" is registered for version "{STATS}/v1alpha1"')
+        return found
+
+
+_STATS_CODEC = _StatsCodec()
+
+
 def _stats(plural: str, kind: str, **more: Any) -> ResourceInfo:
-    return ResourceInfo(STATS, "v1alpha1", plural, kind, verbs=more.pop("verbs", ("get", "list")), **more)
+    verbs = more.pop("verbs", ("get", "list"))
+    return ResourceInfo(STATS, "v1alpha1", plural, kind, verbs=verbs, codec=_STATS_CODEC, **more)
 
 
 def _pods(document: dict[str, Any]) -> str:

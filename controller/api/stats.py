@@ -14,6 +14,7 @@ from apiserver.errors import bad_request, not_found
 from apiserver.request import Context
 from apiserver.resources import Object, ResourceInfo
 from controller.api import resources
+from controller.api.routes import RoutedEndpoint
 
 _COUNTERS = ("packets", "bytes", "sessions")
 
@@ -69,7 +70,7 @@ def endpoints(statistics: PolicyStatistics) -> list[Endpoint]:
         info = resources.NODE_STATS_SUMMARIES
         return {"kind": info.kind, "apiVersion": info.api_version, "metadata": {}}
 
-    return [FunctionEndpoint(resources.NODE_STATS_SUMMARIES, Functions(create=summary))]
+    return [RoutedEndpoint(resources.NODE_STATS_SUMMARIES, Functions(create=summary))]
 
 
 def stats_endpoints(statistics: PolicyStatistics) -> list[Endpoint]:

@@ -203,7 +203,22 @@ async def test_a_malformed_object_on_a_list_is_not_taken_for_deleted(controller:
     assert controller.members("addressgroups") == ["cli"]
 
 
-NAMES = ["metadata", "spec", "status", "name", "namespace", "labels", "podIPs", "ip", "podSelector", "ingress", "from", "nodeName", "uid"]
+NAMES = ("metadata", "spec", "status", "name", "namespace", "labels", "podIPs", "ip", "podSelector", "ingress",
+         "from", "nodeName", "uid")  # fmt: skip
+    "metadata",
+    "spec",
+    "status",
+    "name",
+    "namespace",
+    "labels",
+    "podIPs",
+    "ip",
+    "podSelector",
+    "ingress",
+    "from",
+    "nodeName",
+    "uid",
+]
 NEARLY_OBJECTS = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(max_size=5),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(NAMES), inner),
