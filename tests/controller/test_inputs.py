@@ -203,8 +203,7 @@ async def test_a_malformed_object_on_a_list_is_not_taken_for_deleted(controller:
     assert controller.members("addressgroups") == ["cli"]
 
 
-NAMES = ("metadata", "spec", "status", "name", "namespace", "labels", "podIPs", "ip", "podSelector", "ingress",
-         "from", "nodeName", "uid")  # fmt: skip
+NAMES = [
     "metadata",
     "spec",
     "status",
