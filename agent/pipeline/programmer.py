@@ -124,7 +124,15 @@ class FlowProgrammer:
                 del claims[number]
 
     def want_group(self, owner_key: str, group: Group) -> None:
-        """The owner wants this group; a group number has one owner. ``drop`` or ``forget_group`` ends it."""
+        """The owner wants this group; a group number has one owner. ``drop`` or ``forget_group`` ends it.
+
+        Raises ValueError for another owner's number, and for a group that OVS could not describe when asked.
+        """
+        if not group.is_describable:
+            raise ValueError(
+                f"group {group.number} of {owner_key} with {len(group.buckets)} buckets exceeds one message: OVS "
+                "could not tell it back, and no start or reconnect would get by it; use fewer buckets"
+            )
         owner, _ = self._groups.get(group.number, (owner_key, None))
         if owner != owner_key:
             raise ValueError(f"group {group.number} belongs to {owner}, {owner_key} cannot have it too")

@@ -247,6 +247,11 @@ class Group:
     kind: int = GROUP_ALL
     buckets: tuple[Bucket, ...] = ()
 
+    @property
+    def is_describable(self) -> bool:
+        """OVS (seen on 3.1) answers a question for a group that exceeds one message with garbage."""
+        return sum(16 + len(bucket.actions) for bucket in self.buckets) <= 0xF800
+
 
 def group_mods(next_xid: Callable[[], int], command: int, group: Group) -> list[bytes]:
     """Adds, modifies or deletes a group; buckets that one message cannot carry follow in further messages."""

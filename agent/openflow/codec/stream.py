@@ -30,7 +30,7 @@ class Stream:
                 version, kind = buffer[offset], buffer[offset + 1]
                 length = buffer[offset + 2] << 8 | buffer[offset + 3]
                 # A hello may come in a newer version; anything else may not.
-                if version != m.VERSION and not (kind == m.HELLO and version > 0):
+                if version != m.VERSION and not (kind == m.HELLO and version > m.VERSION):
                     raise CodecError(
                         f"the peer speaks OpenFlow version {version:#04x}, this side {m.VERSION:#04x}"
                     )
