@@ -231,6 +231,8 @@ def _exchange(connection: _socket.socket, method: str, request: bytes) -> bytes:
             connection.sendall(frame(_SETTINGS, _ACK, 0, b""))
         elif kind == _PING and not flags & _ACK:
             connection.sendall(frame(_PING, _ACK, 0, payload))
+        elif kind == _GOAWAY and int.from_bytes(payload[:4], "big") & 0x7FFFFFFF >= 1:
+            continue  # the agent is being stopped, but carries this call to its end
         elif kind in (_RST_STREAM, _GOAWAY):
             raise Failure(UNKNOWN_RPC_ERROR, f"The antrea-agent refused the call (HTTP/2 frame type {kind})")
         if kind in (_DATA, _HEADERS) and flags & _END_STREAM:

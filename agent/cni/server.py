@@ -116,12 +116,13 @@ class CNIServer:
 
     async def stop(self) -> None:
         """Take no more requests; those under way may end, up to a limit. Takes two seconds at most."""
-        if self._server is not None:
-            await self._server.stop(SHUTDOWN_GRACE)
-        for task in self._running:
-            task.cancel()  # an ADD that is cut off undoes itself
+        stopping = asyncio.create_task(self._server.stop(2 * SHUTDOWN_GRACE)) if self._server else None
         if self._running:
             await asyncio.wait(self._running, timeout=SHUTDOWN_GRACE)
+        for task in self._running:
+            task.cancel()  # an ADD that is cut off undoes itself, and is answered
+        if stopping is not None:
+            await stopping
         await self._attacher.close()
 
     def _handler(
@@ -144,6 +145,8 @@ class CNIServer:
         except CNIError as error:
             logger.warning("CNI %s of container %s: %s", command, message.cni_args.container_id[:64], error)
             return error.response()
+        except asyncio.CancelledError:
+            return CNIError(TRY_AGAIN_LATER, "The agent is being stopped, please retry later").response()
         except Exception as error:
             logger.exception("CNI %s of container %s failed", command, message.cni_args.container_id[:64])
             return CNIError(CONFIG_INTERFACE_FAILURE, f"{command} failed: {error}").response()

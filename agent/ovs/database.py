@@ -208,7 +208,8 @@ class Database:
                 await backoff.wait()
                 continue
             if not self._tables["Open_vSwitch"]:
-                await self._await_change(self.timeout, lambda: bool(self._tables["Open_vSwitch"]))
+                what = "its root row (ovs-vsctl init makes it)"
+                await self.wait_for(what, lambda: bool(self._tables["Open_vSwitch"]), self.timeout)
             return
 
     def _connect_once(self) -> None:

@@ -1,13 +1,14 @@
 """The pod side of an agent as a process of its own: OVS, node, CNI, peers; no Kubernetes and no policies.
 
     nsenter --net=… python -m tests.support.mini_agent DIRECTORY OVS_RUN_DIR POD_CIDR[,POD_CIDR]
-        [--name NODE] [--ips IP,IP] [--die STEP]
+        [--name NODE] [--ips IP,IP] [--die STEP] [--gate SECONDS]
 
 Prints "ready N" when the CNI socket DIRECTORY/cni.sock answers; N is how many mods its start sent to OVS.
 With ``--die before:NAME`` or ``after:NAME`` it kills itself at that step of the next request, as SIGKILL from
 outside could at any moment. Two files stand for the Kubernetes API: DIRECTORY/pods lists the pods that run
 here, one NAMESPACE/NAME a line (without it the API cannot say), DIRECTORY/nodes.json holds a list of Node
-objects and is read again on SIGHUP; each pass over the nodes prints "nodes".
+objects and is read again on SIGHUP; each pass over the nodes prints "nodes". With ``--gate`` a pod's policies
+count as realized once the file DIRECTORY/realized exists, and a controller as connected.
 """
 
 from __future__ import annotations
@@ -40,6 +41,7 @@ from agent.ovs.database import Database
 from agent.pipeline import unixctl
 from agent.pipeline.pod_connectivity import PodConnectivity
 from agent.pipeline.programmer import FlowProgrammer
+from agent.policies.readiness import Readiness
 
 IPS = "192.0.2.1,2001:db8::1"
 
@@ -70,7 +72,8 @@ async def run(arguments: argparse.Namespace) -> None:
         netlink=netlink,
         connectivity=connectivity,
         programmer=programmer,
-        readiness=NoPolicies(),
+        readiness=Gate(directory / "realized") if arguments.gate else NoPolicies(),
+        policy_wait_timeout=arguments.gate,
     )
     server = CNIServer(directory / "cni.sock", attacher, interfaces)
     await server.restore(known_pods(directory / "pods"))
@@ -108,13 +111,34 @@ async def run(arguments: argparse.Namespace) -> None:
     netlink.close()
 
 
+class Gate:
+    """Policies that are realized when the test says so."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    async def wait(self, pod_uid: str, timeout: float) -> Readiness:
+        try:
+            async with asyncio.timeout(timeout):
+                while not self._path.exists():
+                    await asyncio.sleep(0.01)
+        except TimeoutError:
+            return Readiness.TIMED_OUT
+        return Readiness.REALIZED
+
+
+def read_nodes(path: Path) -> list[msgspec.Raw] | None:
+    return msgspec.json.decode(path.read_bytes(), type=list[msgspec.Raw]) if path.exists() else None
+
+
 async def follow_nodes(path: Path, nodes: NodeController) -> None:
     again = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, again.set)
     while True:
-        if path.exists():
+        objects = read_nodes(path)
+        if objects is not None:
             await nodes.list_started()
-            await nodes.list_page(msgspec.json.decode(path.read_bytes(), type=list[msgspec.Raw]))
+            await nodes.list_page(objects)
             await nodes.list_finished()
             await nodes.reconcile()
             print("nodes", flush=True)
@@ -160,4 +184,5 @@ if __name__ == "__main__":
     parser.add_argument("--name", default="node-1")
     parser.add_argument("--ips", default=IPS)
     parser.add_argument("--die", default="")
+    parser.add_argument("--gate", type=float, default=0)
     asyncio.run(run(parser.parse_args()))

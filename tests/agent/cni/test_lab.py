@@ -5,11 +5,15 @@ from __future__ import annotations
 import ipaddress
 import json
 import os
+import random
 import shutil
+import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,6 +22,7 @@ import pytest
 
 from agent.cni import plugin
 from agent.cni.naming import host_interface_name
+from agent.cni.server import SERVICE
 from tests.support.ovs import Namespace, OpenVSwitch, run, unique
 
 pytestmark = pytest.mark.lab
@@ -37,9 +42,15 @@ class Node:
     mods: int = -1
     pods: dict[str, Namespace] = field(default_factory=dict)
 
-    def start_agent(self, die: str = "") -> None:
+    def start_agent(self, die: str = "", *extra: str) -> None:
         command = [sys.executable, "-m", "tests.support.mini_agent", str(self.directory)]
-        command += [str(self.ovs.run_dir), self.cidrs, *self.options(), *(["--die", die] if die else [])]
+        command += [
+            str(self.ovs.run_dir),
+            self.cidrs,
+            *self.options(),
+            *(["--die", die] if die else []),
+            *extra,
+        ]
         with open(self.directory / "agent.log", "ab") as log:
             self.agent = subprocess.Popen(
                 self.ovs.namespace.command(*command), stdout=subprocess.PIPE, stderr=log, text=True, cwd=ROOT
@@ -308,6 +319,81 @@ def test_ovsdb_server_killed(node: Node) -> None:
     node.ovs.start_ovsdb()
     node.add("cli-0")
     assert node.ping("cli-0", node.address(first), 5)
+
+
+def test_policy_comes_before_traffic(node: Node) -> None:
+    """Until the pod's policies are realized it has its port, by which rules name it, but no way out or in."""
+    node.add("peer")
+    node.stop_agent()
+    node.start_agent("", "--gate", "20")
+    with ThreadPoolExecutor(1) as executor:
+        adding = executor.submit(node.add, "web-0")
+        name = host_interface_name("web-0", node.container("web-0"))
+        await_true(
+            lambda: (
+                name in node.ports() and node.ovs.vsctl("get", "interface", name, "ofport").strip() != "[]"
+            )
+        )
+        assert node.flows("10.77.1.3") == []
+        assert not node.ping("web-0", "10.77.1.2")
+        assert not adding.done()
+        (node.directory / "realized").touch()
+        result = adding.result(20)
+    assert node.address(result) == "10.77.1.3"
+    assert node.ping("web-0", "10.77.1.2")
+
+
+def test_policies_that_are_not_realized_in_time_mean_try_again(node: Node) -> None:
+    node.stop_agent()
+    node.start_agent("", "--gate", "0.3")
+    status, error = node.cni("ADD", "web-0")
+    assert (status, error["code"]) == (1, 11)
+    assert "please retry later" in error["msg"]
+    assert node.is_clean()
+    (node.directory / "realized").touch()
+    node.add("web-0")
+
+
+def test_random_bytes_on_the_socket(node: Node) -> None:
+    """No client can end the agent, or keep the others from being served."""
+    first = node.add("web-0")
+    generator = random.Random(7)
+    preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+    headers = plugin.frame(1, 4, 1, b"\x83\x86" + plugin.header(b":path", f"/{SERVICE}/CmdAdd".encode()))
+    open_connections = []
+    for number in range(60):
+        connection = socket.socket(socket.AF_UNIX)
+        connection.connect(str(node.directory / "cni.sock"))
+        start = (b"", preface, preface + headers, preface + plugin.frame(4, 0, 0, b"") + headers)[number % 4]
+        try:
+            connection.sendall(start + generator.randbytes(generator.randrange(3000)))
+        except OSError:
+            pass  # refused half-way, as it should
+        open_connections.append(connection)
+    assert node.add("web-0") == first
+    for connection in open_connections:
+        connection.close()
+    assert node.add("web-0") == first
+
+
+def test_sigterm_ends_the_agent_with_a_request_under_way(node: Node) -> None:
+    node.stop_agent()
+    node.start_agent("", "--gate", "30")
+    with ThreadPoolExecutor(1) as executor:
+        adding = executor.submit(node.cni, "ADD", "web-0")
+        await_true(lambda: node.ports())
+        assert node.agent is not None
+        node.agent.terminate()
+        node.agent.wait(5)
+        status, error = adding.result(10)
+    assert (status, error["code"]) == (1, 11)
+
+
+def await_true(condition: Callable[[], Any]) -> None:
+    deadline = time.monotonic() + 10
+    while not condition():
+        assert time.monotonic() < deadline, "it did not come about within 10 s"
+        time.sleep(0.02)
 
 
 ADD_STEPS = ["allocate", "create_pair", "configure", "add_pod_port", "add", "install_pod", "commit"]

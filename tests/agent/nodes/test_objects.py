@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import pytest
@@ -98,9 +99,8 @@ def test_the_transport_annotation_wins_over_the_node_address() -> None:
     ],
 )
 def test_malformed(raw: bytes, sentence: str) -> None:
-    with pytest.raises(ValueError, match=".") as caught:
+    with pytest.raises(ValueError, match=re.escape(sentence)):
         decode_node(raw)
-    assert sentence in str(caught.value)
 
 
 @settings(max_examples=100, deadline=None)

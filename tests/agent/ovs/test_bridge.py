@@ -1,4 +1,4 @@
-"""The bridge and its ports in a real OVSDB: rows as Antrea v2.7 writes them, and what survives which death."""
+"""The bridge and its ports in a real OVSDB: rows as Antrea v2.7 writes them, what survives which death."""
 
 from __future__ import annotations
 
@@ -151,8 +151,9 @@ async def test_a_port_without_a_device_is_an_error_that_says_so(bridge: OVSBridg
 
 
 async def test_a_port_with_unreadable_ids_is_skipped(ovs: OpenVSwitch, bridge: OVSBridge) -> None:
-    ovs.vsctl("add-port", "br-int", "odd", "--", "set", "interface", "odd", "type=internal", "--",
-              "set", "port", "odd", "external_ids:antrea-type=container", "external_ids:ip-address=nonsense")  # fmt: skip
+    ids = ("external_ids:antrea-type=container", "external_ids:ip-address=nonsense")
+    ovs.vsctl("add-port", "br-int", "odd", "--", "set", "interface", "odd", "type=internal")
+    ovs.vsctl("set", "port", "odd", *ids)
     ovs.vsctl("add-port", "br-int", "plain", "--", "set", "interface", "plain", "type=internal")
     await bridge.database.wait_for("the ports", lambda: bridge.port("plain") and bridge.port("odd"), 5)
     assert list(bridge.pod_interfaces()) == []
