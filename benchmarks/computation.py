@@ -136,11 +136,12 @@ def load(directory: Path) -> tuple[Any, Encoder, float]:
     gc.freeze()
     gc.disable()
     seconds = 0.0
-    for kind, codec, upsert in (
+    kinds: list[tuple[str, Any, Any]] = [
         ("namespaces", NAMESPACES, graph.upsert_namespace),
         ("pods", PODS, graph.upsert_pod),
         ("networkpolicies", NETWORK_POLICIES, graph.upsert_network_policy),
-    ):
+    ]
+    for kind, codec, upsert in kinds:
         for page in shapes.pages(directory, kind):
             started = time.perf_counter()
             for each in codec.page(page)[1]:

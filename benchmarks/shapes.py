@@ -104,14 +104,16 @@ def _selector(labels: Labels) -> Document:
 
 
 def _managed(field: str, size: int) -> Document:
-    fields = {f"f:{field}": {f"f:entry-{number}": {".": {}, "f:value": {}} for number in range(size)}}
+    fields: Document = {
+        f"f:{field}": {f"f:entry-{number}": {".": {}, "f:value": {}} for number in range(size)}
+    }
     return {
         "manager": "kube-controller-manager",
         "operation": "Update",
         "apiVersion": "v1",
         "time": TIME,
         "fieldsType": "FieldsV1",
-        "fieldsV1": fields,
+        "fieldsV1": {f"f:{field}": entries},
     }
 
 

@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 PodKey = tuple[str, str]  # namespace, name
 NO_NODES: Final[frozenset[str]] = frozenset()
 
-# Up to so many members, a node's last member is looked for; above, members are counted for each node.
-COUNT_FROM: Final = 64
+# Up to so many members, those of one node are looked for; above, they are counted and kept by node.
+LARGE_FROM: Final = 64
 
 
 class Group:
@@ -187,11 +187,19 @@ class AppliedToGroup(Group):
                 if endpoint.target is not None
             ]
             return found if not self.pending else _undone(found, self.pending.values(), None)
-        if self._by_node is None:
-            self._by_node = {}
-            for member in self.members():
-                self._by_node.setdefault(member.node, []).append(member.encoded)
-        found = self._by_node.get(view, [])
+        if self._is_small():
+            found = [
+                endpoint.target
+                for endpoint in self.endpoints()
+                if endpoint.node == view and endpoint.target is not None
+            ]
+        else:
+            # Hundreds of nodes ask for their part of the same version, one after the other.
+            if self._by_node is None:
+                self._by_node = {}
+                for member in self.members():
+                    self._by_node.setdefault(member.node, []).append(member.encoded)
+            found = self._by_node.get(view, [])
         return found if not self.pending else _undone(found, self.pending.values(), view)
 
     def touch(self, key: PodKey, before: Endpoint | None, after: Endpoint | None) -> bool:
@@ -226,10 +234,13 @@ class AppliedToGroup(Group):
             if new is not None:
                 counts[new.node] = counts.get(new.node, 0) + 1
 
+    def _is_small(self) -> bool:
+        return sum(len(label_set.pods) for label_set in self.selection.label_sets) <= LARGE_FROM
+
     def _nodes_left(self, nodes: set[str]) -> set[str]:
         """Those of ``nodes`` that still have a member."""
         if self._counts is None:
-            if sum(len(label_set.pods) for label_set in self.selection.label_sets) <= COUNT_FROM:
+            if self._is_small():
                 return {member.node for member in self.members() if member.node in nodes}
             self._counts = {}
             for member in self.members():

@@ -245,7 +245,7 @@ def test_a_pod_that_moves_to_another_node_in_one_batch() -> None:
 
 def test_a_large_group_counts_its_members_by_node() -> None:
     """Above a size members are counted, from the first time that a node may have lost its last one."""
-    many = groups.COUNT_FROM + 1
+    many = groups.LARGE_FROM + 1
     everyone = [pod(f"a{number}", {"app": "t"}, node=NODES[number % 3]) for number in range(many)]
     world = World(*everyone, policy(applied={"app": "t"}, types=["Ingress"]), nodes=NODES)
     for manifest in everyone[3::3]:

@@ -219,7 +219,7 @@ class IndexedComputation(Computation):
             (computation.selections, "SELECTIONS_INDEX_FROM"),
             (computation.selections, "NAMESPACES_INDEX_FROM"),
             (computation.selections, "CLUSTER_INDEX_FROM"),
-            (computation.groups, "COUNT_FROM"),
+            (computation.groups, "LARGE_FROM"),
         ]
         self.values = [getattr(module, name) for module, name in self.saved]
         for module, name in self.saved:
