@@ -9,6 +9,7 @@ Any endpoint can have subresources: functions of (context, namespace, name, body
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -21,8 +22,10 @@ from apiserver.body import read_object
 from apiserver.events import encoder_for
 from apiserver.negotiation import JSON, PROTOBUF, YAML, negotiate
 from apiserver.options import ListOptions, Position, read_options
+from apiserver.pace import Pace
 from apiserver.request import Context
 from apiserver.resources import Object, ResourceInfo
+from apiserver.selection import Selection
 from apiserver.stores import Key, Stored, Stores
 from apiserver.stream import WatchStream
 from apiserver.watcher import Watcher
@@ -31,6 +34,9 @@ Items = list[tuple[Key, Stored]]
 Answer = Object | web.StreamResponse
 SubresourceHandler = Callable[[Context, str, str, Object | None], Awaitable[Answer]]
 """(context, namespace, name, body): ``body`` is the decoded object of a create or update, else None."""
+
+
+_KEPT_LISTS = 4
 
 
 class Endpoint:
@@ -116,6 +122,7 @@ class StoreEndpoint(Endpoint):
         super().__init__(info)
         self.stores = stores
         self._watch_limit = watch_limit
+        self._lists: dict[tuple[int, Selection], Items] = {}
         stores.add(info.store)
 
     def _key(self, ctx: Context) -> Key:
@@ -132,34 +139,59 @@ class StoreEndpoint(Endpoint):
 
     async def list(self, ctx: Context) -> web.StreamResponse:
         options = read_options(self.info, ctx.query, ctx.info.namespace, watch=False)
-        version, items = self._state(options)
+        version, items = await self._state(options)
         token, remaining = "", None
         if options.limit or options.position is not None:
-            version, items, token, remaining = _page(items, version, options)
+            whole = items
+            items, token, remaining = _page(items, version, options)
+            self._remember(version, options.selection, whole if token else None)
         chosen = [stored for _, stored in items]
-        return await render.compressed(
-            ctx, render.stored_list(ctx, self.info, chosen, version, token, remaining, options.selection.node)
+        answer = await render.sliced_list(
+            ctx, self.info, chosen, version, token, remaining, options.selection.node
         )
+        return await render.compressed(ctx, answer)
 
-    def _state(self, options: ListOptions) -> tuple[int, Items]:
+    async def _state(self, options: ListOptions) -> tuple[int, Items]:
+        """The version and the selected objects of that moment, in order."""
         stores, name = self.stores, self.info.store
         current = stores.version
         if options.position is not None:
             version = options.position.version
+            known = self._lists.get((version, options.selection))
+            if known is not None:
+                return version, known
             try:
-                items = stores.items_at(name, version, options.selection)
+                return version, stores.items_at(name, version, options.selection)
             except errors.StatusError as error:
                 raise errors.expired(
                     "The provided continue parameter is too old to display a consistent list result. You can "
                     "start a new list without the continue parameter."
                 ) from error
-        elif options.version and options.match == "Exact":
-            version, items = options.version, stores.items_at(name, options.version, options.selection)
-        else:
-            if options.version and options.version > current:
-                raise errors.timeout(f"Too large resource version: {options.version}, current: {current}")
-            version, items = current, stores.items(name, options.selection)
-        return version, sorted(items, key=_by_key)
+        if options.version and options.match == "Exact":
+            return options.version, stores.items_at(name, options.version, options.selection)
+        if options.version and options.version > current:
+            raise errors.timeout(f"Too large resource version: {options.version}, current: {current}")
+        selection = options.selection
+        if selection.node or selection.name:
+            return current, sorted(stores.items(name, selection), key=_by_key)
+        items = stores.sorted_items(name)
+        if selection.everything:
+            return current, items
+        pace, chosen = Pace(), []
+        for item in items:
+            if selection.wants(item[1].record):
+                chosen.append(item)
+            if pace.due():
+                await pace.rest()
+        return current, chosen
+
+    def _remember(self, version: int, selection: Selection, items: Items | None) -> None:
+        """Keeps a list that is being read in pages, so that each page does not make it anew."""
+        self._lists.pop((version, selection), None)
+        if items is not None:
+            self._lists[(version, selection)] = items
+            while len(self._lists) > _KEPT_LISTS:
+                del self._lists[next(iter(self._lists))]
 
     async def watch(self, ctx: Context) -> web.StreamResponse:
         options = read_options(self.info, ctx.query, ctx.info.namespace, ctx.info.name, watch=True)
@@ -203,18 +235,18 @@ def _by_key(item: tuple[Key, Stored]) -> Key:
     return item[0]
 
 
-def _page(items: Items, version: int, options: ListOptions) -> tuple[int, Items, str, int | None]:
+def _page(items: Items, version: int, options: ListOptions) -> tuple[Items, str, int | None]:
     """The part of a sorted list that is due, the token for the rest, and how much that is."""
     if options.position is not None:
         start = (options.position.namespace, options.position.name)
-        items = [item for item in items if item[0] > start]
+        items = items[bisect_right(items, start, key=_by_key) :]
     if not options.limit or len(items) <= options.limit:
-        return version, items, "", None
+        return items, "", None
     page = items[: options.limit]
     namespace, name = page[-1][0]
     selective = options.selection.labels is not None or bool(options.selection.fields)
     remaining = None if selective else len(items) - options.limit
-    return version, page, Position(version, namespace, name).token(), remaining
+    return page, Position(version, namespace, name).token(), remaining
 
 
 Getter = Callable[[Context, str, str], Awaitable[Answer]]

@@ -22,6 +22,7 @@ from apiserver import table
 from apiserver.documents import full_object
 from apiserver.errors import StatusError, internal, not_acceptable
 from apiserver.negotiation import JSON, PROTOBUF, YAML, Form
+from apiserver.pace import Pace
 from apiserver.request import Context
 from apiserver.resources import Object, ResourceInfo
 from apiserver.selection import object_of
@@ -144,30 +145,67 @@ def stored_list(
     version: int,
     token: str = "",
     remaining: int | None = None,
-    node: str = "",
 ) -> web.Response:
-    """A list of stored objects at a version; ``node``: as that node sees them."""
-    form = ctx.form
-    if form.transform or form.media == YAML or form.pretty:
+    """A list of some stored objects at a version. Long lists: sliced_list."""
+    if data_form(ctx.form):
         documents = [document_of(info, stored) for stored in items]
         return plain_list(ctx, info, documents, str(version), token, remaining)
+    bodies = [_item(ctx.form, info, stored, "") for stored in items]
+    return _joined_list(ctx, info, bodies, list_metadata(str(version), token, remaining))
 
-    def encoded(media: Media, stored: Stored) -> bytes:
-        view = node if node and stored.record.has_views else None
-        return stored.record.encode(media, view, str(stored.version))
 
+async def sliced_list(
+    ctx: Context,
+    info: ResourceInfo,
+    items: Sequence[Stored],
+    version: int,
+    token: str = "",
+    remaining: int | None = None,
+    node: str = "",
+) -> web.Response:
+    """A list of any length, without holding the event loop; ``node``: as that node sees the objects."""
+    pace = Pace()
+    if data_form(ctx.form):
+        documents: list[Object] = []
+        for stored in items:
+            documents.append(document_of(info, stored))
+            if pace.due():
+                await pace.rest()
+        return plain_list(ctx, info, documents, str(version), token, remaining)
+    bodies: list[bytes] = []
+    for stored in items:
+        bodies.append(_item(ctx.form, info, stored, node))
+        if pace.due():
+            await pace.rest()
+    return _joined_list(ctx, info, bodies, list_metadata(str(version), token, remaining))
+
+
+def data_form(form: Form) -> bool:
+    """Whether the answer has to be made from data instead of from encoded bodies."""
+    return bool(form.transform) or form.media == YAML or form.pretty
+
+
+def _item(form: Form, info: ResourceInfo, stored: Stored, node: str) -> bytes:
+    view = node if node and stored.record.has_views else None
     if form.media == PROTOBUF:
-        parts = [field(1, meta.encode_list_meta(str(version), token, remaining))]
-        parts += [field(2, encoded(Media.PROTOBUF, stored)) for stored in items]
-        body = wrap_typed(type_meta(info.api_version, info.list_kind), b"".join(parts))
-        return respond(ctx, body, PROTOBUF)
-    bodies = [encoded(Media.JSON, stored) for stored in items]
-    if info.items_typed:
-        bodies = [typed_json(info, item) for item in bodies]
+        return field(2, stored.record.encode(Media.PROTOBUF, view, str(stored.version)))
+    body = stored.record.encode(Media.JSON, view, str(stored.version))
+    return typed_json(info, body) if info.items_typed else body
+
+
+def _joined_list(ctx: Context, info: ResourceInfo, bodies: list[bytes], metadata: Object) -> web.Response:
+    if ctx.form.media == PROTOBUF:
+        list_meta = meta.encode_list_meta(
+            metadata.get("resourceVersion", ""),
+            metadata.get("continue", ""),
+            metadata.get("remainingItemCount"),
+        )
+        message = b"".join((field(1, list_meta), *bodies))
+        return respond(ctx, wrap_typed(type_meta(info.api_version, info.list_kind), message), PROTOBUF)
     head = {
         "kind": info.list_kind,
         "apiVersion": info.api_version,
-        "metadata": list_metadata(str(version), token, remaining),
+        "metadata": metadata,
     }
     body = b"".join((_encode(head)[:-1], b',"items":[', b",".join(bodies), b"]}\n"))
     return respond(ctx, body, JSON)

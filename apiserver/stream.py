@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from collections.abc import Iterable
 
 from aiohttp import web
 
 from apiserver.events import EventEncoder
 from apiserver.history import Entry
+from apiserver.pace import Pace
 from apiserver.request import Context
 from apiserver.stores import Stored, Stores
 from apiserver.watcher import BOOKMARK, Marker, Watcher
@@ -24,9 +24,6 @@ _log = logging.getLogger(__name__)
 
 JOIN_BYTES = 256 * 1024
 """Frames are joined up to about this size before they are written."""
-
-SLICE_SECONDS = 0.005
-"""Encoding yields to the event loop after this long."""
 
 
 class WatchStream:
@@ -42,7 +39,7 @@ class WatchStream:
         )
         self._buffer: list[bytes] = []
         self._size = 0
-        self._until = 0.0
+        self._pace = Pace()
 
     async def run(
         self,
@@ -76,7 +73,6 @@ class WatchStream:
         return response
 
     async def _send_initial(self, snapshot: Iterable[tuple[str, Stored]], first: Iterable[bytes]) -> None:
-        self._until = time.monotonic() + SLICE_SECONDS
         for name, stored in snapshot:
             await self._add(self._encoder.initial(name, stored))
         for frame in first:
@@ -87,7 +83,7 @@ class WatchStream:
         watcher = self._watcher
         while not watcher.closed:
             await watcher.wait()
-            self._until = time.monotonic() + SLICE_SECONDS
+            self._pace = Pace()
             while (due := watcher.take()) is not None:
                 event, what = due
                 if isinstance(what, Entry):
@@ -106,9 +102,8 @@ class WatchStream:
         self._size += len(frame)
         if self._size >= JOIN_BYTES:
             await self._flush()
-        if time.monotonic() >= self._until:
-            await asyncio.sleep(0)
-            self._until = time.monotonic() + SLICE_SECONDS
+        if self._pace.due():
+            await self._pace.rest()
 
     async def _flush(self) -> None:
         if self._buffer:

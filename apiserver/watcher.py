@@ -14,6 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from apiserver.history import Entry
+from apiserver.pace import Waker
 from apiserver.selection import Selection
 
 ADDED, MODIFIED, DELETED, BOOKMARK, MARKER = "ADDED", "MODIFIED", "DELETED", "BOOKMARK", "MARKER"
@@ -35,7 +36,18 @@ Due = tuple[str, Entry | int | Marker]
 class Watcher:
     """Registered with Stores.watch, drained by one stream."""
 
-    __slots__ = ("_limit", "_on_close", "_pending", "_wake", "bookmarks", "closed", "markers", "selection")
+    __slots__ = (
+        "_limit",
+        "_on_close",
+        "_pending",
+        "_wake",
+        "_woken",
+        "bookmarks",
+        "closed",
+        "markers",
+        "selection",
+        "waker",
+    )
 
     def __init__(
         self,
@@ -53,6 +65,8 @@ class Watcher:
         self._pending: deque[Due] = deque()
         self._limit = limit
         self._wake = asyncio.Event()
+        self._woken = False  # whether the event is set, or about to be
+        self.waker: Waker | None = None  # of the stores that it is registered with
         self._on_close = on_close  # ends a stream that hangs in a write
 
     def offer(self, entry: Entry) -> None:
@@ -80,7 +94,12 @@ class Watcher:
             self.close(f"the client is more than {self._limit} events behind")
             return
         self._pending.append(due)
-        self._wake.set()
+        if not self._woken:
+            self._woken = True
+            if self.waker is not None:
+                self.waker.wake(self._wake)
+            else:
+                self._wake.set()
 
     def close(self, reason: str) -> None:
         """Ends the watch: what is queued is dropped, the client starts over."""
@@ -100,5 +119,6 @@ class Watcher:
         if self._pending:
             return self._pending.popleft()
         if not self.closed:
+            self._woken = False
             self._wake.clear()
         return None
