@@ -73,7 +73,8 @@ def text(value: Any) -> str:
 
 
 def print_table(title: str, columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> None:
-    """Plain text, the first column to the left, numbers to the right."""
+    """Plain text, the first column to the left, the others to the right; empty columns are left out."""
+    columns = [column for column in columns if any(row.get(column) is not None for row in rows)]
     cells = [[text(row.get(column)) for column in columns] for row in rows]
     widths = [max(len(line[index]) for line in [list(columns), *cells]) for index in range(len(columns))]
     print(title)

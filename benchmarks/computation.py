@@ -42,6 +42,7 @@ COLUMNS = [
     "policies",
     "p50 ms",
     "p99 ms",
+    "note",
 ]
 
 
@@ -227,8 +228,9 @@ class Bench:
     def measure(self, row: str, progress: common.Progress) -> Mapping[str, Any]:
         shape = next(iter(shapes.SHAPES)) if row == LAST_ROW else row
         if shapes.SHAPES[shape] is None:
-            progress("  waits for external entities, which are not built yet")
-            return {}
+            note = "waits for external entities, which are not built yet"
+            progress("  " + note)
+            return {"note": note}
         directory = self._directory(shape, progress)
         if row == LAST_ROW:
             progress("  loading, then changing one pod 4,000 times")
@@ -256,7 +258,7 @@ def main() -> None:
         import_everything()
         print(json.dumps(MEASURES[arguments.measure](arguments.data)))
         return
-    title = "Computation (a row without numbers waits for a feature that is not built yet)"
+    title = f"Computation; median of {arguments.repeat} processes each"
     with tempfile.TemporaryDirectory(prefix="antrea-benchmark-") as temporary:
         bench = Bench(arguments.data or Path(temporary), arguments.repeat)
         common.run(title, COLUMNS, ROWS, bench.measure, arguments)

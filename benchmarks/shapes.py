@@ -104,7 +104,7 @@ def _selector(labels: Labels) -> Document:
 
 
 def _managed(field: str, size: int) -> Document:
-    entries = {f"f:entry-{number}": {".": {}, "f:value": {}} for number in range(size)}
+    entries: Document = {f"f:entry-{number}": {".": {}, "f:value": {}} for number in range(size)}
     return {
         "manager": "kube-controller-manager",
         "operation": "Update",
