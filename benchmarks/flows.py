@@ -1,16 +1,16 @@
 """How fast policy rules become flows: ``python -m benchmarks.flows`` (root, Open vSwitch).
 
-The first rows go the agent's own way, from rules with resolved members through PolicyFlows and FlowProgrammer to
-OVS's barrier reply; "narrow" rules have one peer and one port of their own (five flows each, as upstream's test of
-3,000 policies has them), "wide" rules have a hundred peers. Columns:
+The first rows go the agent's own way, from rules with resolved members through PolicyFlows and
+FlowProgrammer to OVS's barrier reply; "narrow" rules have one peer and one port of their own (five flows
+each, as upstream's test of 3,000 policies has them), "wide" rules have a hundred peers. Columns:
 
     s, flows/s     everything together
     declare s      rules to wanted flows
     CPU s          of the agent's side, for the whole
     delete s       taking all of it back
 
-The last row is a process that starts with what its predecessor left: 3,000 policies known from the disk, their
-15,000 flows in OVS. ``mods`` is what it sent.
+The last row is a process that starts with what its predecessor left: 3,000 policies known from the disk,
+their 15,000 flows in OVS. ``mods`` is what it sent.
 """
 
 from __future__ import annotations
@@ -112,7 +112,8 @@ async def throughput(socket: str, run_dir: Path, count: int, peers: int) -> dict
     deleted = time.perf_counter() - ended
     await side.stop()
     return {
-        "flows": result.added, "rules": count, "s": ended - began, "flows/s": round(result.added / (ended - began)),
+        "flows": result.added, "rules": count, "s": ended - began,
+        "flows/s": round(result.added / (ended - began)),
         "declare s": declared - began, "CPU s": cpu, "delete s": deleted, "mods": result.total,
     }  # fmt: skip
 
@@ -158,16 +159,18 @@ async def successor(socket: str, run_dir: Path) -> None:
 
 
 def measure(row: str, progress: common.Progress) -> dict[str, Any]:
-    with tempfile.TemporaryDirectory(prefix="bf") as directory:
-        with OpenVSwitch(Path(directory), unique("aofb")) as ovs:
-            ovs.vsctl(
-                "add-br", "br-int", "--", "set", "bridge", "br-int", "datapath_type=netdev", "fail_mode=secure",
-                "protocols=OpenFlow10,OpenFlow15",
-            )  # fmt: skip
-            socket, run_dir = str(ovs.run_dir / "br-int.mgmt"), Path(directory) / "agent"
-            if row == RESTART:
-                return asyncio.run(restart(socket, run_dir))
-            return asyncio.run(throughput(socket, run_dir, *SHAPES[row]))
+    with (
+        tempfile.TemporaryDirectory(prefix="bf") as directory,
+        OpenVSwitch(Path(directory), unique("aofb")) as ovs,
+    ):
+        ovs.vsctl(
+            "add-br", "br-int", "--", "set", "bridge", "br-int", "datapath_type=netdev",
+            "fail_mode=secure", "protocols=OpenFlow10,OpenFlow15",
+        )  # fmt: skip
+        socket, run_dir = str(ovs.run_dir / "br-int.mgmt"), Path(directory) / "agent"
+        if row == RESTART:
+            return asyncio.run(restart(socket, run_dir))
+        return asyncio.run(throughput(socket, run_dir, *SHAPES[row]))
 
 
 def main() -> None:

@@ -7,8 +7,8 @@
 
 OVS refuses a malformed message at once but keeps the bundle open without it, and finds some faults (a group
 that does not exist) only at the commit. So errors are collected until the answer to the close request, which
-comes after all of the first kind; with any the bundle is discarded. In both cases ``BundleRejected`` says which
-messages were at fault, by their position, and nothing was applied.
+comes after all of the first kind; with any the bundle is discarded. In both cases ``BundleRejected`` says
+which messages were at fault, by their position, and nothing was applied.
 """
 
 from __future__ import annotations
@@ -109,12 +109,13 @@ class Bundle:
                 return await self._control
         except TimeoutError:
             raise ConnectionLost(
-                f"{self.connection.path} did not answer to the {kind.name.lower()} of a bundle of {self.count} "
-                f"messages within {ANSWER_TIMEOUT} s"
+                f"{self.connection.path} did not answer to the {kind.name.lower()} of a bundle of "
+                f"{self.count} messages within {ANSWER_TIMEOUT} s"
             ) from None
 
     def answer(self, event: Event) -> None:
-        """Called by the connection for everything that answers this bundle's messages, and when it is lost."""
+        """Called by the connection for everything that answers this bundle's messages, and when it is
+        lost."""
         if isinstance(event, ErrorMessage) and event.xid == 0:
             if self._control is not None and not self._control.done():
                 self._control.set_exception(

@@ -1,8 +1,9 @@
 """One OpenFlow connection to a bridge's management socket, on asyncio.
 
-Whoever asks gets the answer by xid or a ``SwitchError``; what nobody asked for (packet-ins, port changes, flow
-monitors) goes to handlers. The connection ends when the peer closes it, speaks nonsense or stays silent, and
-then every open question ends with ``ConnectionLost``. It does not reconnect: see agent.pipeline.programmer.
+Whoever asks gets the answer by xid or a ``SwitchError``; what nobody asked for (packet-ins, port changes,
+flow monitors) goes to handlers. The connection ends when the peer closes it, speaks nonsense or stays
+silent, and then every open question ends with ``ConnectionLost``. It does not reconnect: see
+agent.pipeline.programmer.
 """
 
 from __future__ import annotations
@@ -220,7 +221,8 @@ class Connection(asyncio.Protocol):
     # --- receiving ---
 
     def on(self, kind: type[Event], handler: Callable[[Event], None]) -> None:
-        """Calls the handler for every event of this type that answers no question (PacketIn, PortStatus …)."""
+        """Calls the handler for every event of this type that answers no question (PacketIn, PortStatus
+        …)."""
         self._handlers.setdefault(kind, []).append(handler)
 
     def _dispatch(self, event: Event) -> None:

@@ -1,9 +1,9 @@
 """Connections of the userspace datapath, remembered and put back after vswitchd was restarted.
 
-The userspace datapath keeps conntrack in vswitchd's memory. Without it a packet of an established connection is
-new and goes through policy; if it comes from the side that may not open connections, it is dropped for ever.
-So a snapshot is taken now and then, and after a restart one made-up packet per connection, sent through
-``ct(commit)`` and nowhere else, makes each of them known again.
+The userspace datapath keeps conntrack in vswitchd's memory. Without it a packet of an established
+connection is new and goes through policy; if it comes from the side that may not open connections, it is
+dropped for ever. So a snapshot is taken now and then, and after a restart one made-up packet per
+connection, sent through ``ct(commit)`` and nowhere else, makes each of them known again.
 """
 
 from __future__ import annotations

@@ -60,7 +60,8 @@ class _Shared:
 
 
 class Desired:
-    """Who wants which flows. ``dirty`` are the keys whose flow may have changed since they were last taken."""
+    """Who wants which flows. ``dirty`` are the keys whose flow may have changed since they were last
+    taken."""
 
     def __init__(self) -> None:
         self._owned: dict[str, tuple[Flow, ...]] = {}

@@ -1,8 +1,9 @@
 """Forwarding between pods, the node's gateway port and other nodes (Antrea v2.7, feature PodConnectivity).
 
 Static flows belong to the node, the others to a pod or to a remote node. Pods are told apart by port, MAC and
-address; a packet that pretends to be somebody else's is dropped. Between pods of one node nothing is rewritten;
-what comes through the tunnel carries meaningless MACs, so RewriteMAC has them set on the way to the pod.
+address; a packet that pretends to be somebody else's is dropped. Between pods of one node nothing is
+rewritten; what comes through the tunnel carries meaningless MACs, so RewriteMAC has them set on the way to
+the pod.
 """
 
 from __future__ import annotations
@@ -128,7 +129,8 @@ class ConnectivityFlows:
         )
 
     def _neighbour_discovery(self) -> Iterator[Flow]:
-        """IPv6 finds neighbours by multicast from link-local addresses; the bridge forwards that as a switch."""
+        """IPv6 finds neighbours by multicast from link-local addresses; the bridge forwards that as a
+        switch."""
         if 6 not in self._families:
             return
         flow = self._build.flow

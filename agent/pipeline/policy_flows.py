@@ -1,12 +1,13 @@
 """Network policies as flows (Antrea v2.7, feature NetworkPolicy): conjunctions, isolation, counters.
 
-A rule is a conjunction: (from) and (to) and, if it names ports, (service). Each alternative of a clause is one
-flow of the rule's table, shared by all rules that have it; a packet for which all clauses of a conjunction hold
-meets the action flow with its id, which stores the id in the connection's label and goes on behind the policy
-tables. What no rule lets through is dropped by the default table if the pod is isolated, else it passes.
+A rule is a conjunction: (from) and (to) and, if it names ports, (service). Each alternative of a clause is
+one flow of the rule's table, shared by all rules that have it; a packet for which all clauses of a
+conjunction hold meets the action flow with its id, which stores the id in the connection's label and goes
+on behind the policy tables. What no rule lets through is dropped by the default table if the pod is
+isolated, else it passes.
 
-This is the hot path of the agent: 3,000 policies are 15,000 flows. Everything that does not depend on the rule
-is packed once, in ``_Side``; a rule costs a few joined bytes per flow.
+This is the hot path of the agent: 3,000 policies are 15,000 flows. Everything that does not depend on the
+rule is packed once, in ``_Side``; a rule costs a few joined bytes per flow.
 """
 
 from __future__ import annotations
@@ -53,7 +54,8 @@ class PolicyFlows:
         programmer.before_sending(ids.save)
 
     def install_static(self) -> None:
-        """What holds without any policy: established connections pass, traffic to the node is no pod's ingress."""
+        """What holds without any policy: established connections pass, traffic to the node is no pod's
+        ingress."""
         self._programmer.want("policy", list(self._rules.static()))
 
     def set(self, rule: PolicyRule) -> None:
@@ -265,13 +267,13 @@ class _AddressClause:
             kind = type(address)
             if kind is ipaddress.IPv4Address:
                 if head4 is not None:
-                    append(head4 + int(address).to_bytes(4, "big"))  # type: ignore[call-overload]
+                    append(head4 + int(address).to_bytes(4, "big"))  # type: ignore[arg-type]
             elif kind is OFPort:
                 port = address.number  # type: ignore[union-attr]
                 append(m.in_port(port) if self._source else r.TARGET_PORT.match(port))
             elif kind is ipaddress.IPv6Address:
                 if head6 is not None:
-                    append(head6 + int(address).to_bytes(16, "big"))  # type: ignore[call-overload]
+                    append(head6 + int(address).to_bytes(16, "big"))  # type: ignore[arg-type]
             elif address.version in self._used:  # type: ignore[union-attr]
                 append(self._network(address))  # type: ignore[arg-type]
         return found

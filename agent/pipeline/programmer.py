@@ -7,9 +7,9 @@
     ...
     programmer.want(...); await programmer.commit()
 
-Before the first ``synchronize`` commits change nothing in the switch: an agent that starts knows only a part of
-what should be there. After vswitchd was restarted the programmer puts everything back by itself, in the order of
-agent.pipeline.restoration; commits that come meanwhile wait for that.
+Before the first ``synchronize`` commits change nothing in the switch: an agent that starts knows only a
+part of what should be there. After vswitchd was restarted the programmer puts everything back by itself, in
+the order of agent.pipeline.restoration; commits that come meanwhile wait for that.
 """
 
 from __future__ import annotations
@@ -64,7 +64,8 @@ class FlowFailure:
 
 @dataclass(frozen=True, slots=True)
 class CommitResult:
-    """How many mods a commit sent, and what the switch refused. ``deferred``: before the first synchronize."""
+    """How many mods a commit sent, and what the switch refused. ``deferred``: before the first
+    synchronize."""
 
     added: int = 0
     modified: int = 0
@@ -85,7 +86,8 @@ class FlowProgrammer:
     def __init__(
         self, socket: str | Path, node: NodeConfig, run_dir: Path, *, unixctl: str | Path | None = None
     ) -> None:
-        """``socket``: the bridge's .mgmt socket. ``unixctl``: vswitchd's control socket, needed on netdev only."""
+        """``socket``: the bridge's .mgmt socket. ``unixctl``: vswitchd's control socket, needed on netdev
+        only."""
         self.socket = str(socket)
         self.node = node
         self.layout = Layout.for_node(node)
@@ -130,8 +132,8 @@ class FlowProgrammer:
         """
         if not group.is_describable:
             raise ValueError(
-                f"group {group.number} of {owner_key} with {len(group.buckets)} buckets exceeds one message: OVS "
-                "could not tell it back, and no start or reconnect would get by it; use fewer buckets"
+                f"group {group.number} of {owner_key} with {len(group.buckets)} buckets exceeds one message: "
+                "OVS could not tell it back, and no start or reconnect would get by it; use fewer buckets"
             )
         owner, _ = self._groups.get(group.number, (owner_key, None))
         if owner != owner_key:
@@ -177,7 +179,8 @@ class FlowProgrammer:
         return self._connection is not None and not self._connection.is_lost
 
     async def start(self, *, timeout: float | None = 5.0) -> None:
-        """Connects and keeps the connection. Raises ProgrammerError when the bridge cannot be reached in time."""
+        """Connects and keeps the connection. Raises ProgrammerError when the bridge cannot be reached in
+        time."""
         connected = asyncio.get_running_loop().create_future()
         self._keeper = asyncio.create_task(self._keep(connected), name="flow-programmer")
         try:
@@ -405,7 +408,8 @@ class FlowProgrammer:
     async def _send_bundle(
         self, connection: Connection, keys: set[bytes], left_out: dict[bytes, str]
     ) -> CommitResult:
-        """One bundle: groups, adds, modifies, deletes, groups that end. Raises _Refused naming faulty keys."""
+        """One bundle: groups, adds, modifies, deletes, groups that end. Raises _Refused naming faulty
+        keys."""
         groups, ended = self._group_difference()
         groups = [group for group in groups if _group_key(group.number) not in left_out]
         if not keys and not groups and not ended:
@@ -495,7 +499,8 @@ class FlowProgrammer:
         return wanted, [number for number in self._installed_groups if number not in self._groups]
 
     async def _send_meters(self, connection: Connection) -> int:
-        """Meters cannot stand in bundles. Those that end are deleted before the flows that used them change."""
+        """Meters cannot stand in bundles. Those that end are deleted before the flows that used them
+        change."""
         count = 0
         for number, (owner, meter) in self._meters.items():
             there = self._installed_meters.get(number)

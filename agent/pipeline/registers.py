@@ -1,4 +1,5 @@
-"""Registers, ct marks, ct labels, packet marks and zones, each named once (Antrea v2.7, fields of the pipeline).
+"""Registers, ct marks, ct labels, packet marks and zones, each named once (Antrea v2.7, fields of the
+pipeline).
 
 ``PKT_SOURCE.match(POD)`` is a match fragment and ``PKT_SOURCE.load(POD)`` an action; features never write a
 number of a bit.
@@ -54,9 +55,11 @@ FROM_LOCAL = _reg(4, 28, 28)
 EGRESS_CONJUNCTION = _reg(5)
 INGRESS_CONJUNCTION = _reg(6)
 
-# Registers 10 and 11 are free upstream. Userspace datapath: a reply of an allowed SCTP association (see sctp).
+# Registers 10 and 11 are free upstream. Userspace datapath: a reply of an allowed SCTP association (see
+# sctp).
 SCTP_REPLY = _reg(10, 0, 0)
-# Never written, so always zero: clauses that match on it form classifier tables of their own (see policy_flows).
+# Never written, so always zero: clauses that match on it form classifier tables of their own (see
+# policy_flows).
 ZERO = 11
 
 CONN_SOURCE = Bits(f.CT_MARK, 0, 3)

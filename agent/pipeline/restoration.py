@@ -28,7 +28,8 @@ BLOCK = 500
 
 
 class Moment(enum.Enum):
-    """When a hook runs. AFTER_CONNECT also runs when the connection was lost but vswitchd was not restarted."""
+    """When a hook runs. AFTER_CONNECT also runs when the connection was lost but vswitchd was not
+    restarted."""
 
     BEFORE_FLOWS = "before the flows are back"
     AFTER_FLOWS = "after the flows are back"
@@ -80,8 +81,8 @@ class Restoration:
         return unixctl.socket_of_vswitchd(self._socket) or self._socket / "ovs-vswitchd.ctl"
 
     async def configure(self) -> None:
-        """Settings that vswitchd forgets. Made-up packets have made-up sequence numbers, and with the check on
-        conntrack would call everything after them invalid."""
+        """Settings that vswitchd forgets. Made-up packets have made-up sequence numbers, and with the check
+        on conntrack would call everything after them invalid."""
         if self._socket is None:
             return
         try:

@@ -2,9 +2,9 @@
 
 There one allowed association between two addresses would count as established on all ports. So SCTP goes
 without connection tracking: each packet is matched by policy, and a packet that is let out writes a flow that
-lets its answers in: addresses and ports reversed, forgotten after ``IDLE`` seconds without an answer. A change of
-policy then counts for living associations too, other than with TCP and UDP. The kernel datapath tracks SCTP
-properly and needs none of this.
+lets its answers in: addresses and ports reversed, forgotten after ``IDLE`` seconds without an answer. A
+change of policy then counts for living associations too, other than with TCP and UDP. The kernel datapath
+tracks SCTP properly and needs none of this.
 """
 
 from __future__ import annotations

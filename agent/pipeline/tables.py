@@ -57,7 +57,8 @@ class Feature(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """A declared table. ``drops``: a packet that no flow matches is dropped, else it goes to the next table."""
+    """A declared table. ``drops``: a packet that no flow matches is dropped, else it goes to the next
+    table."""
 
     name: str
     stage: Stage

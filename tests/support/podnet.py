@@ -106,7 +106,8 @@ class PodNet:
     def __enter__(self) -> PodNet:
         self.ovs.vsctl(
             "add-br", BRIDGE, "--", "set", "bridge", BRIDGE, "datapath_type=netdev", "fail_mode=secure",
-            "protocols=OpenFlow10,OpenFlow15", "--", "add-port", BRIDGE, GATEWAY, "--", "set", "interface", GATEWAY,
+            "protocols=OpenFlow10,OpenFlow15", "--", "add-port", BRIDGE, GATEWAY,
+            "--", "set", "interface", GATEWAY,
             "type=internal", f"ofport_request={GATEWAY_PORT}", f'mac="{GATEWAY_MAC}"',
         )  # fmt: skip
         self._addresses(self.ovs.namespace, GATEWAY, [str(ip) for ip in self.node.gateway_ips])
@@ -149,7 +150,10 @@ class PodNet:
         ofport = int(self.ovs.vsctl("get", "interface", device, "ofport"))
         addresses = tuple(map(ipaddress.ip_address, ips))
         interface = PodInterface(device, "default", name, name, mac, addresses, ofport)
-        code = f"from lab.nodes.responder import Responder; print(flush=True); Responder({name!r}, {PORTS!r}).run()"
+        code = (
+            "from lab.nodes.responder import Responder; print(flush=True); "
+            f"Responder({name!r}, {PORTS!r}).run()"
+        )
         responder = subprocess.Popen(
             namespace.command(sys.executable, "-c", code), stdout=subprocess.PIPE, stdin=subprocess.DEVNULL
         )
@@ -160,7 +164,7 @@ class PodNet:
         return host
 
     @property
-    def socket(self) -> str:
+    def management_socket(self) -> str:
         return str(self.ovs.run_dir / f"{BRIDGE}.mgmt")
 
     def flows(self) -> list[str]:

@@ -109,7 +109,8 @@ def load(register: int, value: int, mask: int = 0xFFFFFFFF) -> bytes:
 
 
 def move(source: Field, target: Field, bits: tuple[int, int] | None = None, to: int | None = None) -> bytes:
-    """Copies bits (first, last) of a field into another, from bit ``to`` on; the whole field if none are named."""
+    """Copies bits (first, last) of a field into another, from bit ``to`` on; the whole field if none are
+    named."""
     first, last = bits if bits is not None else (0, source.bits - 1)
     start = first if to is None else to
     return struct.pack(
@@ -163,8 +164,8 @@ def ct(
 ) -> bytes:
     """Connection tracking: looks up (and stores) the connection in a zone, then goes on in ``table``.
 
-    ``zone`` is a number, or (field, first bit, last bit). ``execute`` are set_field and move actions on ct_mark
-    and ct_label, which need ``commit``.
+    ``zone`` is a number, or (field, first bit, last bit). ``execute`` are set_field and move actions on
+    ct_mark and ct_label, which need ``commit``.
     """
     if isinstance(zone, tuple):
         source, where = int.from_bytes(zone[0].header, "big"), _range(zone[1], zone[2])
@@ -192,7 +193,7 @@ def controller(controller_id: int, userdata: bytes = b"", *, pause: bool = False
     return _experimenter(NX_CONTROLLER2, body)
 
 
-# --- instructions --------------------------------------------------------------------------------------------
+# --- instructions ------------------------------------------------------------------------------------------
 
 MAX_ACTIONS = 0xFE00  # bytes; a flow-mod has room for the match as well
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 
 class CodecError(ValueError):
-    """Bytes that are not OpenFlow 1.5, or values that do not fit into it. The message says which and where."""
+    """Bytes that are not OpenFlow 1.5, or values that do not fit into it. The message says which and
+    where."""
 
 
 _TYPES = {

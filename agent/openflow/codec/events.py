@@ -82,7 +82,8 @@ class BundleReply(Event):
 
 @dataclass(frozen=True, slots=True)
 class PacketIn(Event):
-    """A packet sent up by a controller action. ``properties`` go back unchanged to let a paused packet go on."""
+    """A packet sent up by a controller action. ``properties`` go back unchanged to let a paused packet go
+    on."""
 
     packet: bytes
     table: int
@@ -135,7 +136,8 @@ class FlowRecord:
 
 @dataclass(frozen=True, slots=True)
 class FlowUpdate:
-    """What a flow monitor tells: initial, added, removed, modified; or abbreviated (own change), paused, resumed."""
+    """What a flow monitor tells: initial, added, removed, modified; or abbreviated (own change), paused,
+    resumed."""
 
     event: str
     table: int
@@ -239,7 +241,7 @@ _DECODERS: dict[int, Callable[[int, bytes], Event]] = {
 }
 
 
-# --- bodies of multipart replies -----------------------------------------------------------------------------
+# --- bodies of multipart replies ---------------------------------------------------------------------------
 
 
 def _records(data: bytes, what: str, minimum: int, length_at: int = 0) -> Iterator[bytes]:

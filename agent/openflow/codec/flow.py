@@ -20,8 +20,8 @@ _APPLY = _ONE_CONJUNCTION[:2]
 class Flow:
     """A flow without time-outs.
 
-    ``key``: table (1 byte), priority (2), match as codec.match builds it. Two flows with one key cannot be in a
-    switch at the same time. ``body``: instructions as on the wire; empty drops the packet.
+    ``key``: table (1 byte), priority (2), match as codec.match builds it. Two flows with one key cannot be
+    in a switch at the same time. ``body``: instructions as on the wire; empty drops the packet.
     """
 
     __slots__ = ("body", "cookie", "key")
@@ -101,6 +101,6 @@ def conjunctions(body: bytes) -> list[bytes] | None:
 
 
 def join_conjunctions(ordered: Sequence[bytes]) -> bytes:
-    """The body of a flow that is a clause of several conjunctions. Give the actions in the order of their bytes,
-    so that equal sets are equal bodies."""
+    """The body of a flow that is a clause of several conjunctions. Give the actions in the order of their
+    bytes, so that equal sets are equal bodies."""
     return apply(b"".join(ordered))

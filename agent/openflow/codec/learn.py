@@ -1,8 +1,8 @@
 """The learn action: a flow that a packet writes while it passes.
 
-The description of the learned flow is a list of *specs*, each of them bytes made by one of the functions here:
-fields of the learned match (equal to a constant, or to a field of the packet), and writes that the learned flow
-will do.
+The description of the learned flow is a list of *specs*, each of them bytes made by one of the functions
+here: fields of the learned match (equal to a constant, or to a field of the packet), and writes that the
+learned flow will do.
 """
 
 from __future__ import annotations

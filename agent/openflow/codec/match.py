@@ -40,7 +40,8 @@ def exact(field: Field, value: int) -> bytes:
 
 
 def masked(field: Field, value: int, mask: int) -> bytes:
-    """The field equals the value in the bits of the mask. A full mask is the same as none; an empty one is no term."""
+    """The field equals the value in the bits of the mask. A full mask is the same as none; an empty one is
+    no term."""
     full = (1 << field.size * 8) - 1
     if mask == full:
         return exact(field, value)
@@ -54,7 +55,7 @@ def masked(field: Field, value: int, mask: int) -> bytes:
         raise CodecError(f"{field.name} has {field.size} bytes; {value:#x}/{mask:#x} does not fit") from None
 
 
-# --- fragments -----------------------------------------------------------------------------------------------
+# --- fragments ---------------------------------------------------------------------------------------------
 
 
 def in_port(port: int) -> bytes:
@@ -201,7 +202,7 @@ def icmp(kind: int | None = None, code: int | None = None, version: int = 4) -> 
     return fragment
 
 
-# --- joining and reading -------------------------------------------------------------------------------------
+# --- joining and reading -----------------------------------------------------------------------------------
 
 _FIRST = struct.Struct("!HBB")
 
@@ -221,7 +222,8 @@ def _split(data: bytes) -> Iterator[tuple[tuple[int, int], bytes]]:
 
 
 def terms(data: bytes) -> list[Term]:
-    """The fields of a match, in the order of its bytes. Raises CodecError for fields that are not known here."""
+    """The fields of a match, in the order of its bytes. Raises CodecError for fields that are not known
+    here."""
     found = []
     for key, raw in _split(data):
         field = f.BY_NUMBER.get(key)
@@ -264,7 +266,8 @@ def _merge(key: tuple[int, int], one: bytes, other: bytes) -> bytes:
     common = mask1 & mask2
     if first.value & common != second.value & common:
         raise CodecError(
-            f"{first.field.name} is to be {first.value:#x}/{mask1:#x} and {second.value:#x}/{mask2:#x} at once"
+            f"{first.field.name} is to be {first.value:#x}/{mask1:#x} "
+            f"and {second.value:#x}/{mask2:#x} at once"
         )
     return masked(first.field, first.value | second.value, mask1 | mask2)
 

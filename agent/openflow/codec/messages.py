@@ -96,7 +96,8 @@ def barrier_request(xid: int) -> bytes:
 
 
 def set_config(xid: int, miss_send_len: int = 0xFFFF) -> bytes:
-    """Without it (or with 0) a connection to OVS's management socket gets no packet-ins and no port changes."""
+    """Without it (or with 0) a connection to OVS's management socket gets no packet-ins and no port
+    changes."""
     return message(SET_CONFIG, xid, struct.pack("!HH", 0, miss_send_len))
 
 
@@ -136,12 +137,13 @@ def match_field(match: bytes) -> bytes:
 
 
 def packet_out(xid: int, packet: bytes, actions: bytes, match: bytes) -> bytes:
-    """Sends a packet through actions. ``match`` holds in_port (codec.match.in_port) and may hold registers."""
+    """Sends a packet through actions. ``match`` holds in_port (codec.match.in_port) and may hold
+    registers."""
     head = struct.pack("!IH2x", NO_BUFFER, len(actions))
     return message(PACKET_OUT, xid, head + match_field(match) + actions + packet)
 
 
-# --- flows ---------------------------------------------------------------------------------------------------
+# --- flows -------------------------------------------------------------------------------------------------
 
 _FLOW_MOD = struct.Struct("!BBHIQQBBHHHIIIHHHH")
 _PADDING = tuple(bytes(n) for n in range(8))
@@ -214,7 +216,7 @@ def bundle_add(bundle: int, inner: bytes, flags: int = ATOMIC | ORDERED) -> byte
     return message(BUNDLE_ADD, xid, struct.pack("!IHH", bundle, 0, flags) + inner)
 
 
-# --- groups and meters ---------------------------------------------------------------------------------------
+# --- groups and meters -------------------------------------------------------------------------------------
 
 GROUP_ADD, GROUP_MODIFY, GROUP_DELETE, GROUP_INSERT_BUCKET = 0, 1, 2, 3
 GROUP_ALL, GROUP_SELECT, GROUP_INDIRECT, GROUP_FAST_FAILOVER = range(4)
@@ -299,7 +301,7 @@ def meter_mod(xid: int, command: int, meter: Meter) -> bytes:
     return message(METER_MOD, xid, struct.pack("!HHI", command, meter.flags, meter.number) + band)
 
 
-# --- questions -----------------------------------------------------------------------------------------------
+# --- questions ---------------------------------------------------------------------------------------------
 
 
 def multipart_request(xid: int, kind: Multipart, body: bytes = b"", more: bool = False) -> bytes:

@@ -78,12 +78,16 @@ def _value(field: Field, value: int, mask: int | None, *, setting: bool = False)
     return hexadecimal(value)
 
 
-_PRINT_FIRST = (f.PKT_MARK, f.CONJ_ID, f.CT_STATE, f.CT_ZONE, f.CT_MARK, f.CT_LABEL, f.CT_NW_SRC, f.CT_IPV6_SRC,
-                f.CT_NW_DST, f.CT_IPV6_DST, f.CT_NW_PROTO, f.CT_TP_SRC, f.CT_TP_DST)  # fmt: skip
+_PRINT_FIRST = (
+    f.PKT_MARK, f.CONJ_ID, f.CT_STATE, f.CT_ZONE, f.CT_MARK, f.CT_LABEL,
+    f.CT_NW_SRC, f.CT_IPV6_SRC, f.CT_NW_DST, f.CT_IPV6_DST, f.CT_NW_PROTO, f.CT_TP_SRC, f.CT_TP_DST,
+)  # fmt: skip
 _PRINT_LAST = (
     f.TUN_ID, f.TUN_SRC, f.TUN_DST, f.TUN_IPV6_SRC, f.TUN_IPV6_DST, f.METADATA, f.IN_PORT,
-    f.VLAN_VID, f.VLAN_PCP, f.ETH_SRC, f.ETH_DST, f.IPV4_SRC, f.IPV4_DST, f.IPV6_SRC, f.IPV6_DST, f.IPV6_LABEL,
-    f.ARP_SPA, f.ARP_TPA, f.ARP_OP, f.ARP_SHA, f.ARP_THA, f.IP_PROTO, f.IP_DSCP, f.IP_ECN, f.IP_TTL, f.IP_FRAG,
+    f.VLAN_VID, f.VLAN_PCP, f.ETH_SRC, f.ETH_DST,
+    f.IPV4_SRC, f.IPV4_DST, f.IPV6_SRC, f.IPV6_DST, f.IPV6_LABEL,
+    f.ARP_SPA, f.ARP_TPA, f.ARP_OP, f.ARP_SHA, f.ARP_THA,
+    f.IP_PROTO, f.IP_DSCP, f.IP_ECN, f.IP_TTL, f.IP_FRAG,
     f.ICMP_TYPE, f.ICMP_CODE, f.ICMPV6_TYPE, f.ICMPV6_CODE, f.ND_TARGET, f.ND_SLL, f.ND_TLL,
     f.TCP_SRC, f.UDP_SRC, f.SCTP_SRC, f.TCP_DST, f.UDP_DST, f.SCTP_DST, f.TCP_FLAGS,
 )  # fmt: skip
@@ -148,7 +152,7 @@ def _registers(found: dict[Field, Term]) -> list[str]:
     return [parts[number] for number in sorted(parts)]
 
 
-# --- actions -------------------------------------------------------------------------------------------------
+# --- actions -----------------------------------------------------------------------------------------------
 
 
 class _Printer:

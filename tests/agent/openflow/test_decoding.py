@@ -1,4 +1,5 @@
-"""Received bytes: messages are framed at any cut, and garbage raises the codec's own error and nothing else."""
+"""Received bytes: messages are framed at any cut, and garbage raises the codec's own error and nothing
+else."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Every message that os-ken encodes, we encode the same, byte for byte (tests/data/openflow/make_vectors.py)."""
+"""Every message that os-ken encodes, we encode the same, byte for byte
+(tests/data/openflow/make_vectors.py)."""
 
 from __future__ import annotations
 

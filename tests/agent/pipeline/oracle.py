@@ -1,4 +1,5 @@
-"""What policy rules mean, worked out packet by packet from their definition: nothing of agent/pipeline here."""
+"""What policy rules mean, worked out packet by packet from their definition: nothing of agent/pipeline
+here."""
 
 from __future__ import annotations
 
@@ -13,7 +14,8 @@ IP = ipaddress.IPv4Address | ipaddress.IPv6Address
 def passes(
     rules: Iterable[PolicyRule], source: IP, target: IP, target_port: int | None, protocol: str, port: int
 ) -> bool:
-    """Whether policy lets a connection begin. ``target_port``: the target's port of the bridge, if it is a pod."""
+    """Whether policy lets a connection begin. ``target_port``: the target's port of the bridge, if it is a
+    pod."""
     verdict = True
     for direction in Direction:
         mine = [rule for rule in rules if rule.direction is direction]

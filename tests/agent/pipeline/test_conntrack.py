@@ -16,7 +16,10 @@ TCP = (
     "reply=(src=10.77.1.4,dst=10.77.1.3,sport=80,dport=40000),zone=65520,mark=3,labels=0x200000000,"
     "protoinfo=(state=ESTABLISHED)"
 )
-UDP6 = "udp,orig=(src=fd00::3,dst=fd00::4,sport=5,dport=53),reply=(src=fd00::4,dst=fd00::3,sport=53,dport=5),zone=65510"
+UDP6 = (
+    "udp,orig=(src=fd00::3,dst=fd00::4,sport=5,dport=53),"
+    "reply=(src=fd00::4,dst=fd00::3,sport=53,dport=5),zone=65510"
+)
 
 
 def test_what_is_read() -> None:

@@ -20,7 +20,7 @@ def drop(port: int) -> Flow:
 
 
 def result(desired: Desired) -> dict[bytes, bytes]:
-    flows = {key: desired.flow(key) for key in desired.keys()}
+    flows = {key: desired.flow(key) for key in list(desired.keys())}
     return {key: flow.body for key, flow in flows.items() if flow is not None}
 
 

@@ -39,7 +39,9 @@ class Agent:
 
     def __init__(self, net: PodNet, run_dir: Path) -> None:
         self.net = net
-        self.programmer = FlowProgrammer(net.socket, net.node, run_dir, unixctl=net.ovs.vswitchd_control)
+        self.programmer = FlowProgrammer(
+            net.management_socket, net.node, run_dir, unixctl=net.ovs.vswitchd_control
+        )
         self.pods = PodConnectivity(self.programmer, net.node)
         self.ids = ConjunctionIds(run_dir / "conjunctions")
         self.policies = PolicyFlows(self.programmer, net.node, self.ids)

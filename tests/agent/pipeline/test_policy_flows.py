@@ -23,8 +23,10 @@ def lines(node: NodeConfig, policy_rule: object, number: int | None) -> list[str
 
 def test_without_ports_there_are_two_clauses() -> None:
     assert lines(NODE1, rule("r", IN, ["10.0.0.1"], [7]), 5) == [
-        "IngressMetric, priority=200,ct_state=+new,ct_label=0x5/0xffffffff,ip actions=goto_table:ConntrackCommit",
-        "IngressMetric, priority=200,ct_state=-new,ct_label=0x5/0xffffffff,ip actions=goto_table:ConntrackCommit",
+        "IngressMetric, priority=200,ct_state=+new,ct_label=0x5/0xffffffff,ip "
+        "actions=goto_table:ConntrackCommit",
+        "IngressMetric, priority=200,ct_state=-new,ct_label=0x5/0xffffffff,ip "
+        "actions=goto_table:ConntrackCommit",
         "IngressRule, priority=190,conj_id=5,ip actions=set_field:0x5->reg6,"
         "ct(commit,table=IngressMetric,zone=65520,exec(set_field:0x5/0xffffffff->ct_label))",
         "IngressRule, priority=200,ip,nw_src=10.0.0.1 actions=conjunction(5,1/2)",

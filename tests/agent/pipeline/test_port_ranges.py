@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -31,7 +33,7 @@ def test_covers_exactly_and_cannot_be_joined(one: int, other: int) -> None:
     pairs = list(split(first, last))
     covered = [port for value, mask in pairs for port in range(value, value + (0xFFFF ^ mask) + 1)]
     assert covered == list(range(first, last + 1))
-    for (low, mask), (high, other_mask) in zip(pairs, pairs[1:], strict=False):
+    for (low, mask), (high, other_mask) in itertools.pairwise(pairs):
         doubled = mask << 1 & 0xFFFF
         assert mask != other_mask or low & doubled != high & doubled
 

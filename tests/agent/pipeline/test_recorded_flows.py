@@ -85,10 +85,14 @@ DIFFERENCES: list[tuple[str, Callable[[str], bool]]] = [
     (
         "AntreaProxy is not built: its tables do not exist",
         in_tables(
-            "UnSNAT", "PreRoutingClassifier", "SessionAffinity", "ServiceLB", "EndpointDNAT", "SNATMark", "SNAT"
+            "UnSNAT", "PreRoutingClassifier", "SessionAffinity", "ServiceLB", "EndpointDNAT", "SNATMark",
+            "SNAT",
         ),
     ),
-    ("AntreaProxy is not built: its flows in shared tables", with_category(3, "ConntrackState", "L3Forwarding", "Output")),
+    (
+        "AntreaProxy is not built: its flows in shared tables",
+        with_category(3, "ConntrackState", "L3Forwarding", "Output"),
+    ),
     ("Egress is not built: its table does not exist", in_tables("EgressMark")),
     ("Egress is not built: its flows in shared tables", with_category(4, "L3Forwarding")),
     (
@@ -101,7 +105,9 @@ DIFFERENCES: list[tuple[str, Callable[[str], bool]]] = [
     ),
     (
         "a rule that can never match gets no conjunction, only its isolation",
-        lambda line: re.search(r"conj_id=[34],|conjunction\([34],[12]/2\)|ct_label=0x[34](0{8})?/", line) is not None,
+        lambda line: bool(
+            re.search(r"conj_id=[34],|conjunction\([34],[12]/2\)|ct_label=0x[34](0{8})?/", line)
+        ),
     ),
 ]  # fmt: skip
 
@@ -116,11 +122,13 @@ INSTEAD = {
     "AntreaPolicyIngressRule": "IngressRule",
 }
 
-# Flows that we have and the recordings do not: what §2.1's algorithm yields when the features above are absent.
+# Flows that we have and the recordings do not: what §2.1's algorithm yields when the features above are
+# absent.
 OURS_ALONE = [
     " cookie=0x2000000000000, table=DNAT, priority=0 actions=goto_table:EgressRule",
     *(
-        f" cookie=0x2020000000000, table={table}Rule, priority=210,ct_state=-new+{state},ip actions=goto_table:{table}Metric"
+        f" cookie=0x2020000000000, table={table}Rule, priority=210,ct_state=-new+{state},ip "
+        f"actions=goto_table:{table}Metric"
         for table in ("Egress", "Ingress")
         for state in ("est", "rel")
     ),
@@ -146,7 +154,7 @@ def ours(name: str, which: str) -> set[str]:
     for number, policy_rule in RULES[name, which]:
         desired.want(policy_rule.id, policies.rule(policy_rule, number))
     ports = {pod.ofport: pod.name for pod in pods} | {32769: "antrea-gw0", 32768: "antrea-tun0"}
-    flows = [desired.flow(key) for key in desired.keys()]
+    flows = [desired.flow(key) for key in list(desired.keys())]
     return {flow.format(layout.names, ports) for flow in flows if flow is not None}
 
 

@@ -21,7 +21,8 @@ from agent.pipeline.tables import (
 )
 from tests.agent.pipeline.nodes import DUAL, IPV6, NODE1
 
-# Upstream's order (facts on the pipeline, column C) without the tables of Antrea-native policies and of Egress.
+# Upstream's order (facts on the pipeline, column C) without the tables of Antrea-native policies and of
+# Egress.
 IPV4_TABLES = (
     "PipelineRootClassifier", "ARPSpoofGuard", "ARPResponder", "Classifier", "SpoofGuard", "ConntrackZone",
     "ConntrackState", "DNAT", "EgressRule", "EgressDefaultRule", "EgressMetric", "L3Forwarding", "L3DecTTL",

@@ -34,16 +34,20 @@ def flow(match: dict, actions: list, goto: int | None = None, **more: object) ->
     settings = {"cookie": 0x1020000000000, "table_id": 8, "priority": 200, "buffer_id": ofp.OFP_NO_BUFFER}
     return encoded(
         parser.OFPFlowMod(
-            DATAPATH, out_port=ofp.OFPP_ANY, out_group=ofp.OFPG_ANY,
-            match=parser.OFPMatch(**match), instructions=instructions, **{**settings, **more},
+            DATAPATH,
+            out_port=ofp.OFPP_ANY,
+            out_group=ofp.OFPG_ANY,
+            match=parser.OFPMatch(**match),
+            instructions=instructions,
+            **{**settings, **more},
         )
-    )  # fmt: skip
+    )
 
 
 def vectors() -> dict[str, str]:
     p, a = parser, parser
     tcp = {"eth_type": 0x0800, "ip_proto": 6}
-    found = {
+    return {
         "echo request": encoded(p.OFPEchoRequest(DATAPATH, data=b"abc")),
         "barrier": encoded(p.OFPBarrierRequest(DATAPATH)),
         "features": encoded(p.OFPFeaturesRequest(DATAPATH)),
@@ -102,7 +106,7 @@ def vectors() -> dict[str, str]:
                     actions=[a.OFPActionSetField(ct_mark=(0x10, 0x10))],
                 )
             ],
-        ),  # fmt: skip
+        ),
         "ct nat": flow(
             {"eth_type": 0x0800},
             [
@@ -115,7 +119,7 @@ def vectors() -> dict[str, str]:
                     actions=[a.NXActionNAT(flags=0)],
                 )
             ],
-        ),  # fmt: skip
+        ),
         "move": flow(
             {}, [a.OFPActionCopyField(n_bits=48, oxm_ids=[p.OFPOxmId("eth_src"), p.OFPOxmId("eth_dst")])]
         ),
@@ -131,7 +135,7 @@ def vectors() -> dict[str, str]:
                 ofp.OFPG_BUCKET_ALL,
                 [p.OFPBucket(bucket_id=0, actions=[a.OFPActionOutput(1, 0)], properties=[])],
             )
-        ),  # fmt: skip
+        ),
         "meter mod": encoded(
             p.OFPMeterMod(
                 DATAPATH,
@@ -140,7 +144,7 @@ def vectors() -> dict[str, str]:
                 256,
                 [p.OFPMeterBandDrop(rate=5000, burst_size=10000)],
             )
-        ),  # fmt: skip
+        ),
         "packet out": encoded(
             p.OFPPacketOut(
                 DATAPATH,
@@ -149,9 +153,8 @@ def vectors() -> dict[str, str]:
                 [a.OFPActionOutput(ofp.OFPP_TABLE, 0)],
                 b"\x00" * 14,
             )
-        ),  # fmt: skip
+        ),
     }
-    return found
 
 
 def main() -> None:
