@@ -21,7 +21,7 @@ import click
 from agent import config, figures
 from agent.cni.attach import PodAttacher
 from agent.cni.ipam import HostLocalIPAM
-from agent.cni.pods import list_local_pods
+from agent.cni.pods import LocalPod, list_local_pods
 from agent.cni.server import CNIServer
 from agent.config import Settings
 from agent.connection import ControllerConnection
@@ -54,6 +54,7 @@ from runtime.tasks import OnCrash, Supervisor
 
 logger = log.get("agent")
 
+PODS_PATIENCE = 5.0  # seconds for the Kubernetes API to list this node's pods
 PRUNE_PATIENCE = 60.0  # seconds to wait for the peers before what nobody wants is removed all the same
 
 
@@ -163,8 +164,7 @@ async def serve(supervisor: Supervisor, settings: Settings) -> None:
     await local.listen(value.api_address, value.api_port)
 
     # What is known from before becomes flows that are wanted; the switch is not touched yet.
-    pods = await list_local_pods(kube, node.name)
-    await cni.restore(pods)
+    await cni.restore(await local_pods(kube, node.name))
     await policies.restore()
     supervisor.on_close("the CNI server", cni.stop)
     await cni.start()
@@ -218,6 +218,15 @@ async def prepare(settings: Settings, facts: NodeFacts, bridge: OVSBridge, netli
             delay = backoff.next()
             logger.warning("The node cannot be prepared yet, again in %.1f s: %s", delay, error)
             await asyncio.sleep(delay)
+
+
+async def local_pods(kube: RestClient, node: str) -> list[LocalPod] | None:
+    """The pods of this node; None where the API does not say, or not soon: a restart does not wait for it."""
+    try:
+        return await asyncio.wait_for(list_local_pods(kube, node), PODS_PATIENCE)
+    except TimeoutError:
+        logger.warning("The Kubernetes API does not answer: all pods that are attached stay")
+        return None
 
 
 async def prune(

@@ -172,7 +172,7 @@ class LocalPaths:
     def _group(self, kind: Kind, name: str) -> Any:
         cache = self._policies.cache
         groups = cache.address_groups if kind is Kind.ADDRESS_GROUP else cache.applied_to_groups
-        document = decode_message(kind.singular, group_message(kind, groups[name]).SerializeToString())
+        document = decode_message(kind.singular, group_message(groups[name]))
         document["metadata"] = {"name": name}  # upstream's agent answers groups by name only
         return document
 

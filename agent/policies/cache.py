@@ -14,7 +14,8 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 
-from agent.policies.objects import Group, GroupPatch, Kind, Member, Object, Policy, Rule
+from agent.policies.groups import Group, GroupPatch, Object, patched
+from agent.policies.objects import Kind, Member, Policy, Rule
 
 
 class UnknownGroup(LookupError):
@@ -45,19 +46,16 @@ class RuleCache:
 
     def patch(self, kind: Kind, patch: GroupPatch) -> bool:
         """Insert what was added, then remove what was removed. Raises UnknownGroup."""
-        groups = self._groups(kind)
-        old = groups.get(patch.name)
+        old = self._groups(kind).get(patch.name)
         if old is None:
             raise UnknownGroup(
                 f"A patch came for the {kind.singular} {patch.name}, which this node does not have: "
                 "an event was lost, and the watch starts over."
             )
-        members = dict(old.members)
-        for entry in patch.added:
-            members[entry.key] = entry
-        for entry in patch.removed:
-            members.pop(entry.key, None)
-        return self._put_group(kind, Group(old.name, old.uid, members))
+        new = patched(old, patch)
+        if new.members == old.members:
+            return False
+        return self._replace_group(kind, old, new)
 
     def remove(self, kind: Kind, name: str) -> bool:
         """Forget one object. Returns whether it was here."""
@@ -67,7 +65,7 @@ class RuleCache:
         if old is None:
             return False
         if kind is Kind.APPLIED_TO_GROUP:
-            self._index_pods(name, old.members, {})
+            self._index_pods(name, old, None)
             self._mark(self._by_applied_to.get(name, ()))
         # The end of an address group says nothing by itself: the policy that used it has ended or ends soon.
         return True
@@ -116,10 +114,10 @@ class RuleCache:
         for name in rule.applied_to:
             group = self.applied_to_groups.get(name)
             if group is not None:
-                yield from group.members.values()
+                yield from group.decoded()
 
     def members(self, address_group: str) -> Iterable[Member]:
-        return self.address_groups[address_group].members.values()
+        return self.address_groups[address_group].decoded()
 
     def policies_of_pod(self, namespace: str, name: str) -> set[str]:
         """The names of the policies that select a pod."""
@@ -138,27 +136,27 @@ class RuleCache:
         return self.address_groups if kind is Kind.ADDRESS_GROUP else self.applied_to_groups
 
     def _put_group(self, kind: Kind, group: Group) -> bool:
-        groups = self._groups(kind)
-        old = groups.get(group.name)
-        if old == group:
-            return False
-        groups[group.name] = group
+        old = self._groups(kind).get(group.name)
+        return old != group and self._replace_group(kind, old, group)
+
+    def _replace_group(self, kind: Kind, old: Group | None, group: Group) -> bool:
+        self._groups(kind)[group.name] = group
         if kind is Kind.APPLIED_TO_GROUP:
-            self._index_pods(group.name, old.members if old else {}, group.members)
+            self._index_pods(group.name, old, group)
             self._mark(self._by_applied_to.get(group.name, ()))
         else:
             self._mark(self._by_address_group.get(group.name, ()))
         return True
 
-    def _index_pods(self, group: str, old: dict[bytes, Member], new: dict[bytes, Member]) -> None:
-        for key in old.keys() - new.keys():
-            pod = (old[key].namespace, old[key].name)
-            groups = self._groups_of_pod[pod]
-            groups.discard(group)
-            if not groups:
+    def _index_pods(self, name: str, old: Group | None, new: Group | None) -> None:
+        before = {(member.namespace, member.name) for member in old.decoded()} if old else set()
+        after = {(member.namespace, member.name) for member in new.decoded()} if new else set()
+        for pod in before - after:
+            self._groups_of_pod[pod].discard(name)
+            if not self._groups_of_pod[pod]:
                 del self._groups_of_pod[pod]
-        for key in new.keys() - old.keys():
-            self._groups_of_pod[new[key].namespace, new[key].name].add(group)
+        for pod in after - before:
+            self._groups_of_pod[pod].add(name)
 
     def _put_policy(self, policy: Policy) -> bool:
         old = self.policies.get(policy.name)

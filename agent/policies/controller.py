@@ -18,7 +18,8 @@ from agent.interfaces import InterfaceChange, InterfaceStore
 from agent.model import Direction
 from agent.policies.cache import RuleCache, UnknownGroup
 from agent.policies.disk import PolicyDisk
-from agent.policies.objects import Kind, Object
+from agent.policies.groups import Object
+from agent.policies.objects import Kind
 from agent.policies.readiness import PolicyReadiness
 from agent.policies.reconcile import PolicyFlows, Reconciler
 from agent.policies.report import Reporter

@@ -23,7 +23,8 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from agent.policies import wire
-from agent.policies.objects import Kind, Object, Policy
+from agent.policies.groups import Object
+from agent.policies.objects import Kind, Policy
 from agent.policies.stream import Deleted, Item, Patched, Put, decode
 from apis import envelope
 from runtime import log
@@ -258,7 +259,7 @@ def _file_name(value: Object) -> str:
 
 
 def _enveloped(kind: Kind, value: Object) -> bytes:
-    raw = value.raw if isinstance(value, Policy) else wire.group_message(kind, value).SerializeToString()
+    raw = value.raw if isinstance(value, Policy) else wire.group_message(value)
     return envelope.wrap(wire.API_VERSION, kind.singular, raw)
 
 

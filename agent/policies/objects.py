@@ -51,33 +51,6 @@ class Member(msgspec.Struct, frozen=True):
     ips: tuple[IPAddress, ...] = ()
     ports: tuple[NamedPort, ...] = ()
 
-    @property
-    def key(self) -> bytes:
-        """What makes a member the same member in a patch: who it is and its addresses, not its ports.
-
-        (Antrea: the key of a Node is its addresses alone.)
-        """
-        addresses = b",".join(ip.packed for ip in self.ips)
-        if self.type == "Node":
-            return addresses
-        return f"{self.type}:{self.namespace}/{self.name}/".encode() + addresses
-
-
-class Group(msgspec.Struct, frozen=True):
-    """An address group or an applied-to group, members by their key."""
-
-    name: str
-    uid: str
-    members: dict[bytes, Member]
-
-
-class GroupPatch(msgspec.Struct, frozen=True):
-    """What was added to a group and removed from it since the last event on it."""
-
-    name: str
-    added: tuple[Member, ...]
-    removed: tuple[Member, ...]
-
 
 class IPBlock(msgspec.Struct, frozen=True):
     """A CIDR without some of its parts."""
@@ -144,6 +117,3 @@ class Policy(msgspec.Struct, frozen=True):
     applied_to: frozenset[str]
     raw: bytes
     unsupported: str = ""
-
-
-Object = Group | Policy

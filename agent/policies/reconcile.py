@@ -19,8 +19,9 @@ from typing import Protocol
 
 from agent.model import PolicyRule
 from agent.policies.cache import RuleCache
-from agent.policies.objects import Group, Member, Policy, Rule
-from agent.policies.resolve import Addresses, Families, InterfacesOf, member_addresses, resolve
+from agent.policies.groups import Group
+from agent.policies.objects import Policy, Rule
+from agent.policies.resolve import Addresses, Families, InterfacesOf, group_addresses, resolve
 from runtime import log
 
 logger = log.get(__name__)
@@ -169,8 +170,7 @@ class Reconciler:
         known = self._addresses.get(group_name)
         if known is not None and known[0] is group:
             return known[1]
-        members: Iterable[Member] = group.members.values()
-        addresses = member_addresses(members, self._families)
+        addresses = group_addresses(group, self._families)
         self._addresses[group_name] = (group, addresses)
         return addresses
 

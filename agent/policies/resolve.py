@@ -24,6 +24,7 @@ from agent.model import (
     PolicyRule,
     ServicePort,
 )
+from agent.policies.groups import Group
 from agent.policies.objects import IPBlock, Member, Peer, Rule, Service
 
 Families = frozenset[int]  # of 4 and 6: the address families that the node runs
@@ -258,5 +259,5 @@ def subtract(cidr: IPNetwork, excepts: tuple[IPNetwork, ...]) -> tuple[IPNetwork
     return tuple(ipaddress.collapse_addresses(left))  # type: ignore[type-var]
 
 
-def member_addresses(members: Iterable[Member], families: Families) -> Addresses:
-    return frozenset(ip for member in members for ip in member.ips if ip.version in families)
+def group_addresses(group: Group, families: Families) -> Addresses:
+    return frozenset().union(*(group.addresses[family] for family in families))

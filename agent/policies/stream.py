@@ -17,7 +17,8 @@ from dataclasses import dataclass, field
 from google.protobuf.message import DecodeError
 
 from agent.policies import wire
-from agent.policies.objects import Group, GroupPatch, Kind, Object, Policy
+from agent.policies.groups import Group, GroupPatch, Object
+from agent.policies.objects import Kind, Policy
 from apis import envelope
 from apis.meta import v1_pb2 as meta_pb
 
@@ -94,6 +95,11 @@ class WatchStream:
     @property
     def synced(self) -> bool:
         return self._snapshot is None
+
+    @property
+    def pending(self) -> int:
+        """How many bytes of an incomplete event are held."""
+        return self._decoder.pending
 
     def feed(self, data: bytes) -> list[Item]:
         """What the bytes complete. Raises StreamError."""

@@ -30,6 +30,7 @@ GROUP_PATH = "/apis/controlplane.antrea.io/v1beta2"
 ACCEPT = "application/vnd.kubernetes.protobuf;stream=watch, application/vnd.kubernetes.protobuf"
 
 IDLE = 180.0  # seconds without a byte: our controller sends a bookmark about once a minute
+LARGE = 1 << 18  # bytes that are decoded in a thread: on the loop they would take more than some 10 ms
 STABLE = 5.0  # seconds: a stream that has lived so long is opened again without a growing pause
 
 
@@ -143,7 +144,11 @@ class Watcher:
             try:
                 self._mark_open(stream.kinds, True)
                 async for chunk in chunks:
-                    items = stream.feed(chunk)
+                    if stream.pending + len(chunk) > LARGE:
+                        # A group of very many members: elsewhere, so that the rest of the agent goes on.
+                        items = await asyncio.to_thread(stream.feed, chunk)
+                    else:
+                        items = stream.feed(chunk)
                     if items:
                         await self._apply(items)
                         self.snapshots += sum(isinstance(item, Snapshot) for item in items)

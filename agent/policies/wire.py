@@ -9,23 +9,14 @@ from __future__ import annotations
 
 import hashlib
 import ipaddress
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from google.protobuf.message import DecodeError, Message
 
-from agent.model import Action, Direction, IPAddress, IPNetwork, PolicyReference
-from agent.policies.objects import (
-    Group,
-    GroupPatch,
-    IPBlock,
-    Kind,
-    Member,
-    NamedPort,
-    Peer,
-    Policy,
-    Rule,
-    Service,
-)
+from agent.model import Action, Direction, IPNetwork, PolicyReference
+from agent.policies import groups
+from agent.policies.groups import Group, GroupPatch
+from agent.policies.objects import IPBlock, Kind, Peer, Policy, Rule, Service
 from apis import envelope
 from apis.controlplane import v1beta2_pb2 as pb
 from apis.meta import v1_pb2 as meta_pb
@@ -35,71 +26,47 @@ logger = log.get(__name__)
 
 API_VERSION = "controlplane.antrea.io/v1beta2"
 
-_V4_MAPPED = b"\0" * 10 + b"\xff\xff"
-
 
 class WireError(ValueError):
     """A body that is not a message of the kind it claims to be."""
 
 
-def address(raw: bytes) -> IPAddress:
-    """An address of 4 or 16 bytes; IPv4 comes mapped into IPv6 (Go's net.IP). Raises ValueError."""
-    if len(raw) == 16:
-        if raw.startswith(_V4_MAPPED):
-            return ipaddress.IPv4Address(raw[12:])
-        return ipaddress.IPv6Address(raw)
-    if len(raw) == 4:
-        return ipaddress.IPv4Address(raw)
-    raise ValueError(f"an address has 4 or 16 bytes, not {len(raw)}")
-
-
 def network(net: pb.IPNet) -> IPNetwork:
     """A CIDR; bits right of the prefix are cleared (the controller does not). Raises ValueError."""
-    ip = address(net.ip)
+    ip = groups.address(net.ip)
     kind = ipaddress.IPv4Network if ip.version == 4 else ipaddress.IPv6Network
     return kind((int(ip), net.prefixLength), strict=False)
 
 
-def member(message: pb.GroupMember) -> Member:
-    if message.HasField("pod"):
-        kind, namespace, name = "Pod", message.pod.namespace, message.pod.name
-    elif message.HasField("externalEntity"):
-        kind, namespace, name = (
-            "ExternalEntity",
-            message.externalEntity.namespace,
-            message.externalEntity.name,
-        )
-    elif message.HasField("service"):
-        kind, namespace, name = "Service", message.service.namespace, message.service.name
-    else:
-        kind, namespace, name = "Node", "", message.node.name
-    ips: list[IPAddress] = []
-    for raw in message.ips:
-        try:
-            ips.append(address(raw))
-        except ValueError as error:
-            logger.warning("The %s %s/%s has an address that is left out: %s", kind, namespace, name, error)
-    ports = tuple(NamedPort(port.name, port.protocol or "TCP", port.port) for port in message.ports)
-    return Member(kind, namespace, name, tuple(ips), ports)
-
-
 def group(kind: Kind, raw: bytes) -> Group:
     """An AddressGroup or AppliedToGroup message. Raises WireError."""
-    message = pb.AddressGroup() if kind is Kind.ADDRESS_GROUP else pb.AppliedToGroup()
+    message = pb.AddressGroup()  # the two have the same shape
     _parse(message, raw, kind.singular)
-    members = {entry.key: entry for entry in map(member, message.groupMembers)}
-    return Group(message.metadata.name, message.metadata.uid, members)
+    try:
+        return groups.make(message.metadata.name, message.metadata.uid, _members(raw, 2))
+    except envelope.EnvelopeError as error:
+        raise WireError(f"A body of kind {kind.singular} cannot be read: {error}.") from error
 
 
 def group_patch(kind: Kind, raw: bytes) -> GroupPatch:
     """An AddressGroupPatch or AppliedToGroupPatch message. Raises WireError."""
-    message = pb.AddressGroupPatch() if kind is Kind.ADDRESS_GROUP else pb.AppliedToGroupPatch()
+    message = pb.AddressGroupPatch()
     _parse(message, raw, f"{kind.singular}Patch")
-    return GroupPatch(
-        message.metadata.name,
-        tuple(map(member, message.addedGroupMembers)),
-        tuple(map(member, message.removedGroupMembers)),
-    )
+    return GroupPatch(message.metadata.name, tuple(_members(raw, 2)), tuple(_members(raw, 3)))
+
+
+def _members(raw: bytes, wanted: int) -> Iterator[bytes]:
+    """The members in a field of a group or a patch, which has been parsed as a whole before."""
+    tag = wanted << 3 | 2
+    at, end = 0, len(raw)
+    while at < end:  # all fields of groups and patches are length-delimited
+        found = raw[at]
+        length, start = raw[at + 1], at + 2
+        if length >= 0x80:
+            length, start = envelope.read_varint(raw, at + 1)
+        at = start + length
+        if found == tag:
+            yield raw[start:at]
 
 
 def metadata(raw: bytes) -> meta_pb.ObjectMeta:
@@ -141,27 +108,14 @@ def policy(raw: bytes) -> Policy:
     )
 
 
-def group_message(kind: Kind, value: Group) -> pb.AddressGroup | pb.AppliedToGroup:
+def group_message(value: Group) -> bytes:
     """The whole group as a message, for the disk and the local API."""
-    message: pb.AddressGroup | pb.AppliedToGroup
-    message = pb.AddressGroup() if kind is Kind.ADDRESS_GROUP else pb.AppliedToGroup()
-    message.metadata.name = value.name
+    meta = meta_pb.ObjectMeta(name=value.name)
     if value.uid:
-        message.metadata.uid = value.uid
-    for entry in value.members.values():
-        out = message.groupMembers.add()
-        if entry.type == "Pod":
-            out.pod.name, out.pod.namespace = entry.name, entry.namespace
-        elif entry.type == "ExternalEntity":
-            out.externalEntity.name, out.externalEntity.namespace = entry.name, entry.namespace
-        elif entry.type == "Service":
-            out.service.name, out.service.namespace = entry.name, entry.namespace
-        else:
-            out.node.name = entry.name
-        out.ips.extend(ip.packed if ip.version == 6 else _V4_MAPPED + ip.packed for ip in entry.ips)
-        for port in entry.ports:
-            out.ports.add(port=port.port, name=port.name, protocol=port.protocol)
-    return message
+        meta.uid = value.uid
+    parts = [envelope.field(1, meta.SerializeToString())]
+    parts += [envelope.field(2, member) for member in value.members.values()]
+    return b"".join(parts)
 
 
 def _parse(message: Message, raw: bytes, kind: str) -> None:

@@ -13,7 +13,8 @@ import pytest
 from agent.policies import wire
 from agent.policies.cache import RuleCache, UnknownGroup
 from agent.policies.disk import PolicyDisk
-from agent.policies.objects import Kind, Object
+from agent.policies.groups import Object
+from agent.policies.objects import Kind
 from agent.policies.stream import Deleted, Item, Patched, Put, WatchStream, decode
 from apis import envelope
 from tests.agent.policies.support import frame, group_message, patch_message, policy_message

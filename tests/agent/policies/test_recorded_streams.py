@@ -9,7 +9,8 @@ import pytest
 
 from agent.model import Direction, PodInterface
 from agent.policies.cache import RuleCache
-from agent.policies.objects import Group, Kind
+from agent.policies.groups import Group
+from agent.policies.objects import Kind
 from agent.policies.reconcile import Reconciler
 from agent.policies.stream import Deleted, Item, Patched, Put, Snapshot, WatchStream
 from tests.agent.policies.support import (
@@ -56,7 +57,7 @@ def members_of(document: dict[str, Any]) -> set[tuple[Any, ...]]:
 def cached_members(group: Group) -> set[tuple[Any, ...]]:
     return {
         (m.namespace, m.name, m.ips, tuple((p.name, p.protocol, p.port) for p in m.ports))
-        for m in group.members.values()
+        for m in group.decoded()
     }
 
 
@@ -106,9 +107,7 @@ async def test_after_each_step_cache_and_rules_say_what_the_stream_said(scenario
 
         rules, local = list(datapath.committed.values()), list(known.values())
         outside = [ipaddress.ip_address("192.0.2.77"), ipaddress.ip_address("2001:db8:77::1")]
-        peers = {
-            ip for group in cache.address_groups.values() for m in group.members.values() for ip in m.ips
-        }
+        peers = {ip for group in cache.address_groups.values() for m in group.decoded() for ip in m.ips}
         addresses = sorted({*peers, *outside, *(ip for pod in local for ip in pod.ips)}, key=str)
         for source in addresses:
             for destination in addresses:

@@ -9,9 +9,16 @@ import pytest
 
 from agent.model import Action, OFPort, PolicyRule
 from agent.policies import wire
+from agent.policies.groups import patched
 from agent.policies.objects import Kind, NamedPort
-from agent.policies.resolve import member_addresses, resolve, subtract
-from tests.agent.policies.support import group_message, pod_interface, policy_message, store_of
+from agent.policies.resolve import group_addresses, resolve, subtract
+from tests.agent.policies.support import (
+    group_message,
+    patch_message,
+    pod_interface,
+    policy_message,
+    store_of,
+)
 
 IP = ipaddress.ip_address
 NET = ipaddress.ip_network
@@ -41,15 +48,15 @@ STORE = store_of(
 def rules(rule: dict[str, Any], targets: list[dict[str, Any]], families: set[int]) -> list[PolicyRule]:
     policy = wire.policy(policy_message("p1", [rule], ["atg"]))
     groups = {
-        name: wire.group(Kind.ADDRESS_GROUP, group_message(Kind.ADDRESS_GROUP, name, members)).members
+        name: wire.group(Kind.ADDRESS_GROUP, group_message(Kind.ADDRESS_GROUP, name, members))
         for name, members in PEERS.items()
     }
     applied = wire.group(Kind.APPLIED_TO_GROUP, group_message(Kind.APPLIED_TO_GROUP, "atg", targets))
     return resolve(
         policy.rules[0],
-        applied.members.values(),
-        lambda name: groups[name].values(),
-        lambda name: member_addresses(groups[name].values(), frozenset(families)),
+        applied.decoded(),
+        lambda name: groups[name].decoded(),
+        lambda name: group_addresses(groups[name], frozenset(families)),
         STORE.for_pod,
         frozenset(families),
     )
@@ -216,7 +223,7 @@ def test_two_interfaces_of_one_pod_are_both_covered() -> None:
     store = store_of(pod_interface("ns", "web", 7, "10.0.0.7"), pod_interface("ns", "web", 8, "10.0.0.8"))
     applied = wire.group(Kind.APPLIED_TO_GROUP, group_message(Kind.APPLIED_TO_GROUP, "atg", [BARE, WEB]))
     made = resolve(
-        policy.rules[0], applied.members.values(), lambda _: [], lambda _: frozenset(), store.for_pod,
+        policy.rules[0], applied.decoded(), lambda _: [], lambda _: frozenset(), store.for_pod,
         frozenset({4}),
     )  # fmt: skip
     assert made[0].destinations == {OFPort(7), OFPort(8)}
@@ -240,22 +247,40 @@ def test_senseless_parts_of_an_object_are_left_out_and_the_rest_goes_on() -> Non
     assert [str(block.cidr) for block in policy.rules[0].peer.ip_blocks] == ["10.0.0.0/8"]
 
     group = wire.pb.AddressGroup(groupMembers=[wire.pb.GroupMember(ips=[b"123", b"\x0a\0\0\x01"])])
-    (member,) = wire.group(Kind.ADDRESS_GROUP, group.SerializeToString()).members.values()
+    (member,) = wire.group(Kind.ADDRESS_GROUP, group.SerializeToString()).decoded()
     assert member.ips == (IP("10.0.0.1"),)
+
+
+def test_an_address_that_two_members_share_stays_until_both_are_gone() -> None:
+    """A pod's address can pass to another pod before the first one's end is heard of."""
+    old, new = {"pod": ("ns", "old"), "ips": ["10.1.0.1"]}, {"pod": ("ns", "new"), "ips": ["10.1.0.1"]}
+    group = wire.group(Kind.ADDRESS_GROUP, group_message(Kind.ADDRESS_GROUP, "g", [old]))
+    for added, removed, left in (([new], [], True), ([], [old], True), ([], [old], True), ([], [new], False)):
+        group = patched(group, wire.group_patch(Kind.ADDRESS_GROUP, patch_message("g", added, removed)))
+        assert (IP("10.1.0.1") in group_addresses(group, frozenset({4}))) is left
+
+
+def test_the_ports_of_a_member_are_not_part_of_its_identity() -> None:
+    one = {"pod": ("ns", "a"), "ips": ["10.1.0.1"], "ports": [("http", "TCP", 80)]}
+    group = wire.group(Kind.ADDRESS_GROUP, group_message(Kind.ADDRESS_GROUP, "g", [one]))
+    other = {**one, "ports": [("http", "TCP", 81)]}
+    group = patched(group, wire.group_patch(Kind.ADDRESS_GROUP, patch_message("g", [other], [])))
+    assert [member.ports for member in group.decoded()] == [(NamedPort("http", "TCP", 81),)]
+    group = patched(group, wire.group_patch(Kind.ADDRESS_GROUP, patch_message("g", [], [one])))
+    assert not group.members
+    assert not group_addresses(group, frozenset({4}))
 
 
 def test_group_messages_survive_a_round_trip() -> None:
     for kind, members in ((Kind.ADDRESS_GROUP, PEERS["db"]), (Kind.APPLIED_TO_GROUP, [WEB, API, BARE])):
         group = wire.group(kind, group_message(kind, "g", members))
-        again = wire.group(kind, wire.group_message(kind, group).SerializeToString())
+        again = wire.group(kind, wire.group_message(group))
         assert again == group
     assert (
         NamedPort("http", "TCP", 80)
         in next(
             iter(
-                wire.group(
-                    Kind.ADDRESS_GROUP, group_message(Kind.ADDRESS_GROUP, "g", PEERS["db"])
-                ).members.values()
+                wire.group(Kind.ADDRESS_GROUP, group_message(Kind.ADDRESS_GROUP, "g", PEERS["db"])).decoded()
             )
         ).ports
     )

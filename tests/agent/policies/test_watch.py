@@ -413,6 +413,20 @@ async def test_markers_of_the_initial_state_count(server: FakeController, agent:
     assert await agent.policies.readiness.wait("uid-new", 5) is Readiness.REALIZED
 
 
+async def test_a_group_of_many_members_arrives_whole(server: FakeController, agent: Agent) -> None:
+    members = [{"pod": ("ns", f"m{n}"), "ips": [f"10.8.{n >> 8}.{n & 255}"]} for n in range(20_000)]
+    server.first[MUX] = [
+        added(AG, group_message(AG, "g", members))
+        + added(ATG, group_message(ATG, "t", [TARGET]))
+        + policy("p1")
+        + bookmark("100")
+    ]
+    await agent.start()
+    await until(lambda: agent.names == {"p1"})
+    (rule,) = agent.datapath.committed.values()
+    assert len(rule.sources) == 20_000
+
+
 async def test_nothing_stays_open_at_the_end(server: FakeController, agent: Agent) -> None:
     server.first[MUX] = [bookmark("100")]
     await agent.start()
