@@ -48,12 +48,8 @@ _LIST = (
     "watch",
 )
 _DELETE = ("dryRun", "gracePeriodSeconds", "orphanDependents", "propagationPolicy")
-_PATCHES = (
-    "application/apply-patch+yaml",
-    "application/json-patch+json",
-    "application/merge-patch+json",
-    "application/strategic-merge-patch+json",
-)
+_PATCHES = ("application/apply-patch+yaml", "application/json-patch+json", "application/merge-patch+json")
+_STRATEGIC = "application/strategic-merge-patch+json"  # kubectl apply sends it where it is listed
 
 
 def _parameter(name: str) -> Object:
@@ -79,6 +75,7 @@ def resource_paths(info: ResourceInfo, naming: Naming) -> Object:
     base = [_path_parameter("namespace")] if info.namespaced else []
     gvk = {"group": info.group, "version": info.version, "kind": info.kind}
     this, whole = REF + naming(info), REF + naming(info, info.list_kind)
+    patches = _PATCHES if info.items_typed else (*_PATCHES, _STRATEGIC)
     paths: Object = {}
 
     def operation(
@@ -119,7 +116,7 @@ def resource_paths(info: ResourceInfo, naming: Naming) -> Object:
     if "update" in info.verbs:
         single["put"] = operation("put", this, _WRITE, (this, (JSON, YAML)))
     if "patch" in info.verbs:
-        single["patch"] = operation("patch", this, (*_WRITE, "force"), (META + "Patch", _PATCHES))
+        single["patch"] = operation("patch", this, (*_WRITE, "force"), (META + "Patch", patches))
     if "delete" in info.verbs:
         taken = (META + "DeleteOptions", (JSON,))
         single["delete"] = operation("delete", META + "Status", _DELETE, taken)
@@ -136,7 +133,7 @@ def resource_paths(info: ResourceInfo, naming: Naming) -> Object:
         for verb, method in (("get", "get"), ("update", "put"), ("patch", "patch"), ("create", "post")):
             if verb not in sub.verbs:
                 continue
-            media = _PATCHES if verb == "patch" else (JSON, YAML)
+            media = patches if verb == "patch" else (JSON, YAML)
             body = None if verb == "get" else (META + "Patch" if verb == "patch" else this, media)
             item[method] = operation(method, this, _WRITE if body else (), body)
             item[method]["operationId"] += f"-{sub.name}"

@@ -78,7 +78,7 @@ class ResourceInfo:
     bookmark_always: bool = False  # a BOOKMARK ends the initial state even for clients that did not ask
     schema: Mapping[str, Any] | None = None  # OpenAPI v3 schema of the kind
     codec: Codec | None = None
-    items_typed: bool = False  # items of lists carry kind and apiVersion, as custom resources do
+    items_typed: bool = False  # a custom resource: items of lists carry their kind, no strategic merge patch
     not_found_name: str = ""  # the resource's name in NotFound; upstream's control plane uses the singular
 
     def __post_init__(self) -> None:
