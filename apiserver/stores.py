@@ -115,7 +115,7 @@ class Stores:
     def restore(self, name: str, record: Record, version: int) -> None:
         """Puts in an object of an earlier process under its old version. Before anybody watches."""
         store = self._stores.setdefault(name, _Store())
-        store.table[(record.namespace, record.name)] = Stored(record, version)
+        store.put((record.namespace, record.name), Stored(record, version), None)
 
     def publish(self, changes: Iterable[Change]) -> int:
         """Applies changes in order, each under a version of its own; returns the last version.

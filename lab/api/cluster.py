@@ -26,11 +26,13 @@ from lab.api.controllers.access import AccessController
 from lab.api.controllers.definitions import RESOURCE as DEFINITIONS
 from lab.api.controllers.definitions import DefinitionController
 from lab.api.controllers.garbage import GarbageCollector
+from lab.api.controllers.housekeeping import Housekeeping
 from lab.api.controllers.namespaces import NamespaceController
 from lab.api.controllers.nodes import NodeIpam, Scheduler
 from lab.api.controllers.services import EndpointController, ServiceAddresses
 from lab.api.custom.kind import CustomKind
 from lab.api.endpoint import ObjectEndpoint
+from lab.api.groupevents import GroupEvents
 from lab.api.journal import Entry, Journal
 from lab.api.kinds import catalogue
 from lab.api.kinds.kind import Kind
@@ -91,6 +93,7 @@ class Cluster:
         if scheduler:
             Scheduler(registry, reactor)
         EndpointController(registry, reactor)
+        self.housekeeping = Housekeeping(registry, reactor)
         admin = User("kubernetes-admin", (MASTERS,))
         reviewer = Reviewer(registry, self.signer, {keys.admin_token: admin})
         self.server = ApiServer(
@@ -104,6 +107,7 @@ class Cluster:
         for kind in catalogue.kinds():
             registry.add_kind(kind)
             self.server.register(self._endpoint(kind))
+        self.server.register(GroupEvents(registry, self._ownership))
         for endpoint in Reviews(reviewer, self.rbac).endpoints():
             self.server.register(endpoint)
 

@@ -106,8 +106,17 @@ class ObjectEndpoint(StoreEndpoint):
     ) -> None:
         super().__init__(resource_info(kind, schema, extra), registry.stores)
         self.kind = kind
+        self.target = kind  # the kind under which the registry keeps the objects
         self.registry = registry
         self.ownership = ownership
+
+    def to_stored(self, obj: Object) -> Object:
+        """From this version's form to the one that is kept."""
+        return obj
+
+    def from_stored(self, obj: Object) -> Object:
+        """And back; shares what it can with the argument."""
+        return obj
 
     # --- bodies ---
 
@@ -166,18 +175,12 @@ class ObjectEndpoint(StoreEndpoint):
         self, ctx: Context, result: Result, operation: Operation, code: int = 200
     ) -> web.StreamResponse:
         ctx.warnings += operation.warnings
-        stored = Stored(Document(result.document), result.version)
+        document = self.from_stored(result.document)
         if not result.version:
-            document = full_object(self.info, self.shown(result.document), 0)
-            document["metadata"].pop("resourceVersion", None)
-            return render.plain_object(ctx, self.info, document, code)
-        return render.stored_object(ctx, self.info, stored, code)
-
-    def shown(self, document: Object) -> Object:
-        return document
-
-    def _namespace(self) -> str:
-        return ""
+            full = full_object(self.info, document, 0)
+            full["metadata"].pop("resourceVersion", None)
+            return render.plain_object(ctx, self.info, full, code)
+        return render.stored_object(ctx, self.info, Stored(Document(document), result.version), code)
 
     def _key_of(self, ctx: Context) -> tuple[str, str]:
         return (ctx.info.namespace if self.kind.namespaced else "", ctx.info.name)
@@ -198,8 +201,12 @@ class ObjectEndpoint(StoreEndpoint):
             metadata["namespace"] = ctx.info.namespace
         operation = self._operation(ctx, "create")
         operation.name = metadata.get("name", "")
-        self.ownership.created(kind, obj, ctx.field_manager)
-        return self._answer(ctx, self.registry.create(kind, obj, operation), operation, 201)
+        return self._create(ctx, obj, operation)
+
+    def _create(self, ctx: Context, obj: Object, operation: Operation) -> web.StreamResponse:
+        self.ownership.created(self.kind, obj, ctx.field_manager)
+        result = self.registry.create(self.target, self.to_stored(obj), operation)
+        return self._answer(ctx, result, operation, 201)
 
     async def update(self, ctx: Context) -> web.StreamResponse:
         return await self._put(ctx, "")
@@ -226,20 +233,18 @@ class ObjectEndpoint(StoreEndpoint):
         if (
             kind.creates_on_update
             and not subresource
-            and self.registry.get(kind.resource, namespace, name) is None
+            and self.registry.get(self.target.resource, namespace, name) is None
         ):
             metadata.pop("resourceVersion", None)
-            operation = self._operation(ctx, "create")
-            self.ownership.created(kind, obj, ctx.field_manager)
-            return self._answer(ctx, self.registry.create(kind, obj, operation), operation, 201)
+            return self._create(ctx, obj, self._operation(ctx, "create"))
         operation = self._operation(ctx, "update", subresource)
 
         def replace(current: Object, version: int) -> Object:
             self.ownership.updated(kind, current, obj, ctx.field_manager, subresource)
-            return obj
+            return self.to_stored(obj)
 
         result = self.registry.update(
-            kind, namespace, name, replace, subresource=subresource, operation=operation
+            self.target, namespace, name, replace, subresource=subresource, operation=operation
         )
         return self._answer(ctx, result, operation)
 
@@ -267,17 +272,23 @@ class ObjectEndpoint(StoreEndpoint):
         operation = self._operation(ctx, "update", subresource)
 
         def change(current: Object, version: int) -> Object:
-            before = full_object(self.info, copy.deepcopy(self.shown(current)), version)
+            before = full_object(self.info, copy.deepcopy(self.from_stored(current)), version)
             after = patching.apply_patch(kind, media, before, patch)
             _check_identity(kind, after, namespace, name)
             obj = self._decode(ctx, after)
             if "resourceVersion" not in after.get("metadata", {}):
                 obj["metadata"].pop("resourceVersion", None)
             self.ownership.updated(kind, current, obj, ctx.field_manager, subresource)
-            return obj
+            return self.to_stored(obj)
 
         result = self.registry.update(
-            kind, namespace, name, change, subresource=subresource, unconditional=True, operation=operation
+            self.target,
+            namespace,
+            name,
+            change,
+            subresource=subresource,
+            unconditional=True,
+            operation=operation,
         )
         return self._answer(ctx, result, operation)
 
@@ -306,23 +317,30 @@ class ObjectEndpoint(StoreEndpoint):
         if kind.namespaced:
             applied["metadata"]["namespace"] = namespace
         manager = ctx.field_manager
-        if self.registry.get(kind.resource, namespace, name) is None:
+        if self.registry.get(self.target.resource, namespace, name) is None:
             if subresource:
                 raise errors.not_found(self.info, name)
             operation = self._operation(ctx, "create")
-            obj = self.ownership.applied(kind, None, applied, manager, force, subresource)
-            return self._answer(ctx, self.registry.create(kind, obj, operation), operation, 201)
+            obj = self.to_stored(self.ownership.applied(kind, None, applied, manager, force, subresource))
+            return self._answer(ctx, self.registry.create(self.target, obj, operation), operation, 201)
         operation = self._operation(ctx, "update", subresource)
 
         def change(current: Object, version: int) -> Object:
             given = document.get("metadata", {}).get("resourceVersion")
-            merged = self.ownership.applied(kind, current, applied, manager, force, subresource)
+            present = self.from_stored(current)
+            merged = self.ownership.applied(kind, present, applied, manager, force, subresource)
             if given:
                 merged["metadata"]["resourceVersion"] = given
-            return merged
+            return self.to_stored(merged)
 
         result = self.registry.update(
-            kind, namespace, name, change, subresource=subresource, unconditional=True, operation=operation
+            self.target,
+            namespace,
+            name,
+            change,
+            subresource=subresource,
+            unconditional=True,
+            operation=operation,
         )
         return self._answer(ctx, result, operation)
 
@@ -332,7 +350,7 @@ class ObjectEndpoint(StoreEndpoint):
         operation = self._operation(ctx, "delete")
         operation.dry_run = "All" in (options.get("dryRun") or ())
         namespace, name = self._key_of(ctx)
-        result, gone = self.registry.delete(self.kind, namespace, name, options, operation)
+        result, gone = self.registry.delete(self.target, namespace, name, options, operation)
         if not gone or self.kind.resource in _RETURNS_OBJECT:
             return self._answer(ctx, result, operation)
         details: Object = {"name": name}
@@ -360,7 +378,7 @@ class ObjectEndpoint(StoreEndpoint):
             operation.name = name
             operation.dry_run = "All" in (options.get("dryRun") or ())
             try:
-                result, _ = self.registry.delete(self.kind, namespace, name, options, operation)
+                result, _ = self.registry.delete(self.target, namespace, name, options, operation)
             except StatusError as error:
                 if error.code == 404:
                     continue

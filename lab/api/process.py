@@ -8,6 +8,7 @@ the same flags and goes on where it was.
 from __future__ import annotations
 
 import argparse
+import gc
 import ipaddress
 import pathlib
 import socket
@@ -159,6 +160,10 @@ async def serve(options: Options, supervisor: Supervisor) -> Cluster:
     journal.begin(cluster.entries())
     cluster.follow(journal)
     supervisor.start("reactor", cluster.reactor.run, OnCrash.END)
+    supervisor.start("housekeeping", cluster.housekeeping.run, OnCrash.RESTART)
+    # Documents are trees: reference counting frees them, and the collector need not walk them all the time.
+    gc.freeze()
+    gc.set_threshold(100_000, 50, 1000)
 
     sockets = [_inherited(number) for number in options.listen_fds]
     names = [*_NAMES, "127.0.0.1", "::1", *(str(network[1]) for network in options.service_cidrs)]

@@ -101,7 +101,11 @@ class Availability:
         delay = _FIRST
         while self._probes.get(name) is probe:
             probe.wake.clear()
-            available = await self._ask(name, probe)
+            reason, message = await self._ask(name, probe)
+            if self._probes.get(name) is not probe:
+                return  # about an APIService that is no more
+            available = reason == "Passed"
+            self._report_soon(name, available, reason, message)
             delay = _STEADY if available else min(_SLOWEST, _FIRST if probe.available else delay * 2)
             if available != probe.available:
                 delay = _STEADY if available else _FIRST
@@ -112,10 +116,11 @@ class Availability:
             except TimeoutError:
                 pass
 
-    async def _ask(self, name: str, probe: _Probe) -> bool:
+    async def _ask(self, name: str, probe: _Probe) -> tuple[str, str]:
+        """The condition's reason (Passed: it answers) and message."""
         api_service = self._registry.get(RESOURCE, "", name)
         if api_service is None or "service" not in api_service["spec"]:
-            return False
+            return "ServiceNotFound", "the APIService names no Service"
         spec = api_service["spec"]
         path = f"/apis/{spec['group']}/{spec['version']}"
         try:
@@ -130,21 +135,16 @@ class Availability:
             ) as response:
                 body = await response.read()
                 if not 200 <= response.status < 300:
-                    words = f"bad status from {backend.url(path)}: {response.status}"
-                    raise BackendError("FailedDiscoveryCheck", words)
+                    return "FailedDiscoveryCheck", f"bad status from {backend.url(path)}: {response.status}"
             probe.resources = msgspec.json.decode(body)
         except BackendError as error:
-            self._report_soon(name, False, error.reason, str(error))
-            return False
+            return error.reason, str(error)
         except (aiohttp.ClientError, OSError, TimeoutError, ValueError, msgspec.MsgspecError) as error:
             text = str(error) or type(error).__name__
-            words = (
-                f"failing or missing response from {path} of service/{spec['service'].get('name')}: {text}"
-            )
-            self._report_soon(name, False, "FailedDiscoveryCheck", words)
-            return False
-        self._report_soon(name, True, "Passed", "all checks passed")
-        return True
+            service = spec["service"].get("name")
+            words = f"failing or missing response from {path} of service/{service}: {text}"
+            return "FailedDiscoveryCheck", words
+        return "Passed", "all checks passed"
 
     def _report_soon(self, name: str, state: bool, reason: str, message: str) -> None:
         self._reactor.soon(

@@ -1,4 +1,4 @@
-"""Events: one store, served as v1 and as events.k8s.io/v1 (field names differ)."""
+"""v1 Event. The same objects are served as events.k8s.io/v1 (see lab.api.groupevents)."""
 
 from __future__ import annotations
 
@@ -8,17 +8,6 @@ from typing import Any
 from lab.api.kinds.kind import BuiltIn, Object
 from lab.api.kinds.table import Column, since
 from lab.api.validation.errors import FieldErrors
-
-_NEW_TO_OLD = {
-    "note": "message",
-    "regarding": "involvedObject",
-    "deprecatedSource": "source",
-    "deprecatedFirstTimestamp": "firstTimestamp",
-    "deprecatedLastTimestamp": "lastTimestamp",
-    "deprecatedCount": "count",
-    "reportingController": "reportingComponent",
-}
-_OLD_TO_NEW = {old: new for new, old in _NEW_TO_OLD.items()}
 
 
 class Events(BuiltIn):
@@ -84,18 +73,3 @@ class Events(BuiltIn):
             count,
             obj["metadata"]["name"],
         ]
-
-
-class GroupEvents(Events):
-    """The same objects through events.k8s.io/v1."""
-
-    group = "events.k8s.io"
-    type_name = "events.Event"
-
-    @staticmethod
-    def to_stored(obj: Object) -> Object:
-        return {_NEW_TO_OLD.get(key, key): value for key, value in obj.items()}
-
-    @staticmethod
-    def from_stored(obj: Object) -> Object:
-        return {_OLD_TO_NEW.get(key, key): value for key, value in obj.items()}

@@ -316,3 +316,47 @@ def test_paths_that_are_not_there(api: LabApi) -> None:
     assert api.get("/apis/none.example.com/v1/things").status == 404
     assert api.post("/api/v1/pods", pod("p")).status == 405
     assert api.request("BREW", "/api/v1/pods").status in (400, 403, 404, 405)
+
+
+# --- events ---
+
+
+def test_events_have_two_faces(api: LabApi) -> None:
+    api.namespace("happenings")
+    core, group = (
+        "/api/v1/namespaces/happenings/events",
+        "/apis/events.k8s.io/v1/namespaces/happenings/events",
+    )
+    body = {
+        "metadata": {"name": "e"},
+        "eventTime": "2026-01-01T00:00:00.000000Z",
+        "reportingController": "test",
+        "reportingInstance": "one",
+        "action": "Did",
+        "reason": "Because",
+        "type": "Normal",
+        "note": "something happened",
+        "regarding": {"kind": "Pod", "name": "p", "namespace": "happenings"},
+    }
+    made = api.create(group, body)
+    assert (made["note"], made["regarding"]["name"]) == ("something happened", "p")
+    seen = api.get(f"{core}/e").json
+    assert (seen["message"], seen["involvedObject"]["name"]) == ("something happened", "p")
+    found = api.get(f"{core}?fieldSelector=involvedObject.name%3Dp").json["items"]
+    assert [item["metadata"]["name"] for item in found] == ["e"]
+    patched = api.merge(
+        f"{group}/e", {"series": {"count": 2, "lastObservedTime": "2026-01-01T00:00:01.000000Z"}}
+    )
+    assert patched.json["series"]["count"] == 2
+    cells = api.get(core, headers=TABLE).json["rows"][0]["cells"]
+    assert cells[1:4] == ["Normal", "Because", "pod/p"]
+    api.delete(f"{core}/e")
+    assert api.get(f"{group}/e").status == 404
+
+
+def test_pods_of_a_node_that_has_gone(api: LabApi) -> None:
+    path = api.namespace("stranded") + "/pods"
+    api.create("/api/v1/nodes", node("n9"))
+    api.create(path, pod("p", nodeName="n9"))
+    api.delete("/api/v1/nodes/n9")
+    eventually(lambda: api.get(f"{path}/p").status == 404, seconds=15)
