@@ -34,6 +34,17 @@ POLICY_TYPES = {
 }
 
 
+# What upstream answers (503) where the feature behind a path is not enabled; here none of these is yet.
+NOT_ENABLED = {
+    "/memberlist": "memberlist is not enabled",
+    "/serviceexternalip": "ServiceExternalIP is not enabled",
+    "/podmulticaststats": "Multicast is not enabled",
+    "/bgppolicy": "bgp is not enabled",
+    "/bgppeers": "bgp is not enabled",
+    "/bgproutes": "bgp is not enabled",
+}
+
+
 class Refused(Exception):
     """A request that is answered with a status and a line of text."""
 
@@ -61,6 +72,13 @@ def register(server: ApiServer, path: str, answer: Answer) -> None:
     server.path(path, serve)
 
 
+def _not_enabled(reason: str) -> Answer:
+    async def answer(query: Query) -> Any:
+        raise Refused(503, reason)
+
+    return answer
+
+
 class LocalPaths:
     """The paths that read what the agent has in memory."""
 
@@ -85,6 +103,8 @@ class LocalPaths:
         register(server, "/addressgroups", self.address_groups)
         register(server, "/appliedtogroups", self.applied_to_groups)
         register(server, "/featuregates", self.feature_gates)
+        for path, reason in NOT_ENABLED.items():
+            register(server, path, _not_enabled(reason))
         server.path("/loglevel", log_level)
         if with_metrics:
             server.path("/metrics", serve_metrics)

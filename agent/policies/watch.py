@@ -1,7 +1,8 @@
 """Follows the controller: keeps a stream open, whatever happens to it.
 
-The multiplexed watch ``/agentwatch`` is asked for first. A controller that does not know it (404: upstream's)
-gets upstream's three watches instead, which have no order among them and cannot resume.
+The multiplexed watch ``/agentwatch`` is asked for first. A controller that does not know it (404, or 403
+where nobody may: upstream's) gets upstream's three watches instead, which have no order among them and cannot
+resume.
 
 Every way in which a stream ends leads back to opening it: at once where it had lived, with growing, jittered
 pauses where it had not. A version that the controller no longer has (410), a lost event and bytes that make
@@ -90,7 +91,8 @@ class Watcher:
         try:
             await self._multiplexed(source)
         except ApiError as error:
-            if error.status != 404:
+            # Upstream's controller asks whether we may before it says that there is no such path.
+            if error.status not in (403, 404):
                 raise
             if self.multiplexed is not False:
                 logger.info("The controller has no %s: using its three separate watches", MULTIPLEXED)

@@ -245,6 +245,8 @@ async def test_policies_are_filtered(world: World, path: str, names: set[str]) -
         ),
         ("/networkpolicies?type=other", 400, "invalid policy type"),
         ("/addressgroups?name=nosuch", 404, "nosuch not found"),
+        ("/bgppolicy", 503, "bgp is not enabled"),
+        ("/memberlist", 503, "memberlist is not enabled"),
         ("/loglevel?level=-1", 400, "log level must be a positive integer"),
         ("/nope", 404, '"/podinterfaces"'),
     ],

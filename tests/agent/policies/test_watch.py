@@ -44,6 +44,7 @@ class FakeController:
         self.multiplexed = multiplexed
         self.requests: list[tuple[str, dict[str, str]]] = []
         self.reports: list[pb.NetworkPolicyStatus] = []
+        self.unknown = 404  # how a controller answers that does not know the multiplexed watch
         self.answers: list[int] = []  # statuses with which the next watches are refused
         self.first: dict[str, list[bytes]] = {}  # what a new watch on a path begins with
         self.open: dict[str, list[asyncio.Queue[bytes | None]]] = {}
@@ -73,7 +74,7 @@ class FakeController:
             return web.Response(status=201, text="{}")
         self.requests.append((request.path, dict(request.query)))
         if request.path == "/agentwatch" and not self.multiplexed:
-            return web.Response(status=404, text='{"paths":[]}')
+            return web.Response(status=self.unknown, text='{"paths":[]}')
         if self.answers:
             return web.Response(status=self.answers.pop(0), text="refused")
         queue: asyncio.Queue[bytes | None] = asyncio.Queue()
@@ -256,7 +257,7 @@ async def test_a_controller_that_is_not_ready_changes_nothing(server: FakeContro
     server.first[MUX] = [groups() + policy("p1") + bookmark("100")]
     await agent.start()
     await until(lambda: agent.names == {"p1"})
-    server.answers = [503, 403]
+    server.answers = [503, 500]
     server.send(MUX, None)
     await until(lambda: len(server.requests) == 4)
     assert server.requests[-1][1].get("resourceVersion") == "100"
