@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 from apis.controlplane.records import (
     AddressGroupRecord,
     AppliedToGroupRecord,
+    FixedMembers,
     GroupDelta,
     GroupRecord,
     Member,
@@ -79,15 +80,9 @@ class Group:
             self.pending[key] = (old if first is None else first[0], new)
         return True
 
-    def last_members(self) -> list[Member]:
-        """The members of the published version."""
-        kept = {member.encoded: member for member in self.members()}
-        for old, new in (self.pending or {}).values():
-            if new is not None:
-                kept.pop(new.encoded, None)
-            if old is not None:
-                kept[old.encoded] = old
-        return list(kept.values())
+    def last_members(self) -> FixedMembers:
+        """The members of the published version, for when the group is gone."""
+        raise NotImplementedError
 
     def delta(self, leaving: frozenset[str] = NO_NODES) -> GroupDelta:
         """The difference between the published version and now."""
@@ -136,6 +131,9 @@ class AddressGroup(Group):
             if endpoint.address is not None
         ]
         return found if not self.pending else _undone(found, self.pending.values(), None)
+
+    def last_members(self) -> FixedMembers:
+        return FixedMembers(self.published(None))
 
     def span(self) -> frozenset[str]:
         """The union of the spans of the policies that use the group."""
@@ -201,6 +199,18 @@ class AppliedToGroup(Group):
                     self._by_node.setdefault(member.node, []).append(member.encoded)
             found = self._by_node.get(view, [])
         return found if not self.pending else _undone(found, self.pending.values(), view)
+
+    def last_members(self) -> FixedMembers:
+        pairs = [(each.target, each.node) for each in self.endpoints() if each.target is not None]
+        if self.pending:
+            nodes = dict(pairs)
+            for old, new in self.pending.values():
+                if new is not None:
+                    nodes.pop(new.encoded, None)
+                if old is not None:
+                    nodes[old.encoded] = old.node
+            pairs = list(nodes.items())
+        return FixedMembers([target for target, _ in pairs], [node for _, node in pairs])
 
     def touch(self, key: PodKey, before: Endpoint | None, after: Endpoint | None) -> bool:
         self._by_node = None

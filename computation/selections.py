@@ -132,9 +132,13 @@ class Selections:
         if selection is None:
             selection = Selection(scope, pod_selector)
             scope.add(selection)
-            for label_set in self._label_sets_for(scope, pod_selector):
-                if selection.matches(label_set):
-                    link(selection, label_set)
+            found = self._label_sets_for(scope, pod_selector)
+            if pod_selector is not None and not pod_selector.is_everything:
+                found = [label_set for label_set in found if selection.matches(label_set)]
+            # Of all pods of a large cluster there are many, and nothing may take long: no function calls.
+            selection.label_sets = dict.fromkeys(found)
+            for label_set in selection.label_sets:
+                label_set.selections[selection] = None
         return selection
 
     def _add_scope(self, selector: Selector) -> Scope:
@@ -145,10 +149,13 @@ class Selections:
             if self._namespace_index is None:
                 self._namespace_index = LabelIndex(self._namespaces.values())
             namespaces = self._namespace_index.candidates(selector)
-        for namespace in self._namespaces.values() if namespaces is None else namespaces:
-            if scope.includes(namespace):
-                scope.namespaces[namespace] = None
-                namespace.scopes[scope] = None
+        if namespaces is None:
+            namespaces = self._namespaces.values()
+        if not selector.is_everything:
+            namespaces = filter(scope.includes, namespaces)
+        scope.namespaces = dict.fromkeys(namespaces)
+        for namespace in scope.namespaces:
+            namespace.scopes[scope] = None
         return scope
 
     def _label_sets_for(self, scope: Scope, selector: Selector | None) -> Iterable[LabelSet]:
@@ -162,14 +169,17 @@ class Selections:
             found = self._label_set_index.candidates(selector)
             if found is not None:
                 return [label_set for label_set in found if label_set.namespace in scope.namespaces]
+        if selector is None:
+            return [label_set for each in scope.namespaces for label_set in each.label_sets.values()]
         return [label_set for each in scope.namespaces for label_set in each.candidates(selector)]
 
     def discard_unused(self, selection: Selection) -> Namespace | None:
         """Forget the selection if no group is made of it; the namespace that has no other selection now."""
         if selection.addresses is not None or selection.applied_to is not None:
             return None
-        for label_set in list(selection.label_sets):
-            unlink(selection, label_set)
+        for label_set in selection.label_sets:
+            del label_set.selections[selection]
+        selection.label_sets.clear()
         scope = selection.scope
         scope.remove(selection)
         if scope.selections:

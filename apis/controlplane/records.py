@@ -11,7 +11,7 @@ time only when a watch resumes from them.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import ClassVar, NamedTuple, Protocol
 
 from apis.controlplane.json import to_json
@@ -36,15 +36,21 @@ class MemberSource(Protocol):
 
 
 class FixedMembers:
-    """A source for a group that no longer changes: the last version of a removed one."""
+    """A source for a group that no longer changes: the last version of a removed one.
 
-    __slots__ = ("_members",)
+    ``nodes`` are those of the members in their order, or None where the group has no views.
+    """
 
-    def __init__(self, members: Iterable[Member]) -> None:
-        self._members = tuple(members)
+    __slots__ = ("_members", "_nodes")
+
+    def __init__(self, members: list[bytes], nodes: list[str] | None = None) -> None:
+        self._members = members
+        self._nodes = nodes
 
     def published(self, view: str | None) -> list[bytes]:
-        return [member.encoded for member in self._members if view is None or member.node == view]
+        if view is None or self._nodes is None:
+            return list(self._members)
+        return [member for member, node in zip(self._members, self._nodes, strict=True) if node == view]
 
 
 class GroupDelta:
@@ -124,9 +130,9 @@ class GroupRecord:
         """From now on the source belongs to ``successor``, which differs from this version by ``delta``."""
         self._next, self._delta, self._source = successor, delta, None
 
-    def settled(self, members: Iterable[Member]) -> None:
-        """The source changes no more (the group is gone): keep the members that it had at last."""
-        self._source = FixedMembers(members)
+    def settled(self, members: FixedMembers) -> None:
+        """The group is gone: its source is no more, these were its members at last."""
+        self._source = members
 
     def members(self, view: str | None = None) -> list[bytes]:
         """The encoded members of this version, or only those on one node."""

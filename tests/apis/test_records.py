@@ -44,7 +44,7 @@ def names(record: GroupRecord, view: str | None = None) -> set[str]:
 
 
 def test_they_are_records_and_deltas() -> None:
-    group = AddressGroupRecord("g", SPAN, FixedMembers(()))
+    group = AddressGroupRecord("g", SPAN, FixedMembers([]))
     assert isinstance(group, Record)
     assert isinstance(PolicyRecord("u", 1, SPAN, b"", 0), Record)
     assert isinstance(GroupDelta("g", False), Delta)
@@ -88,7 +88,7 @@ def test_a_replaced_member_is_put_back() -> None:
 def test_the_last_version_of_a_removed_group() -> None:
     source = Source()
     record = AppliedToGroupRecord("g", SPAN, source)
-    record.settled([member("a", "n1"), member("b", "n2")])
+    record.settled(FixedMembers([member("a").encoded, member("b").encoded], ["n1", "n2"]))
     assert names(record) == {"a", "b"}
     assert names(record, "n2") == {"b"}
 
@@ -111,7 +111,9 @@ def test_a_patch_is_made_for_a_view() -> None:
 
 
 def test_every_node_sees_all_of_an_address_group() -> None:
-    record = AddressGroupRecord("g", SPAN, FixedMembers([member("a", "", 1), member("b", "", 2)]))
+    record = AddressGroupRecord(
+        "g", SPAN, FixedMembers([member("a", "", 1).encoded, member("b", "", 2).encoded])
+    )
     assert names(record, "n1") == {"a", "b"}
     delta = GroupDelta("g", False, (member("a", "", 1),))
     assert delta.encode(Media.JSON, "n1", "1") == delta.encode(Media.JSON, None, "1")
@@ -125,7 +127,7 @@ def test_tombstones() -> None:
         "metadata": {"name": "u", "uid": "u", "resourceVersion": "8", "generation": 4},
         "sourceRef": {"type": "K8sNetworkPolicy", "namespace": "ns", "name": "p", "uid": "u"},
     }
-    group = AddressGroupRecord("g", SPAN, FixedMembers([member("a", "", 1)]))
+    group = AddressGroupRecord("g", SPAN, FixedMembers([member("a", "", 1).encoded]))
     assert json.loads(group.tombstone(Media.JSON, "8")) == {
         "metadata": {"name": "g", "uid": "g", "resourceVersion": "8"}
     }
