@@ -11,7 +11,9 @@
     sctp               SCTP without connection tracking, for the userspace datapath
     ids                conjunction ids that outlive the process
     desired            what is wanted by whom, merged into flows (no I/O)
-    programmer         the difference between wanted and installed goes to the switch
+    installer          what is in the switch, and how the difference gets there
+    programmer         who wants what; the connection; commits and synchronizations
+    results            what a commit did
     restoration        what has to happen, and in which order, after vswitchd was restarted
     conntrack          connections, remembered and put back (userspace datapath)
     unixctl            vswitchd's control socket

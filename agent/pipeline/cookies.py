@@ -30,11 +30,11 @@ class Category(enum.IntEnum):
     EXTERNAL_NODE_CONNECTIVITY = 8
 
 
-ROUND_MASK = 0xFFFF << 48
+ROUND_SHIFT = 48
 
 
 def cookie(round_number: int, category: Category, object_id: int = 0) -> int:
-    return (round_number & 0xFFFF) << 48 | category << 40 | object_id & 0xFFFFFFFF
+    return (round_number & 0xFFFF) << ROUND_SHIFT | category << 40 | object_id & 0xFFFFFFFF
 
 
 def category_of(value: int) -> int:
