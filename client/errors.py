@@ -48,3 +48,7 @@ class ApiError(Exception):
 
 class ConnectionFailed(Exception):
     """No answer: the server could not be reached, TLS failed, the connection broke or a time-out passed."""
+
+
+class Silent(ConnectionFailed):
+    """A stream on which nothing came for longer than its reader was willing to wait."""

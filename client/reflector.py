@@ -15,7 +15,7 @@ from typing import Protocol
 
 import msgspec
 
-from client.errors import ApiError, ConnectionFailed
+from client.errors import ApiError, ConnectionFailed, Silent
 from client.rest import RestClient
 from client.watch import WatchFrame, error_of, watch
 from runtime import log
@@ -23,6 +23,8 @@ from runtime.backoff import Backoff
 
 logger = log.get("client.reflector")
 
+# Servers send a BOOKMARK about every minute: a watch that is silent for longer is a connection to nobody.
+IDLE_SECONDS = 150.0
 PAGE_SIZE = 500  # objects per list request; a page of 3 kB Pods is 1.5 MB and decodes in a few ms
 
 
@@ -113,6 +115,8 @@ class Reflector:
                         self._complaint = "gone"
                         continue
                 self._complain(str(error))
+            except Silent:
+                logger.log(log.V(1), "The watch of %s was silent and is opened anew", self.path)
             except ConnectionFailed as error:
                 self._complain(str(error))
             await self._backoff.wait()
@@ -165,7 +169,7 @@ class Reflector:
             "timeoutSeconds": random.randint(300, 600),
             **self._selectors,
         }
-        async with aclosing(watch(self.client, self.path, query)) as batches:
+        async with aclosing(watch(self.client, self.path, query, idle_timeout=IDLE_SECONDS)) as batches:
             async for batch in batches:
                 await self._hand_over(batch)
                 self._recovered()

@@ -13,7 +13,7 @@ import aiohttp
 import msgspec
 
 from client.endpoint import Endpoint
-from client.errors import ApiError, ConnectionFailed
+from client.errors import ApiError, ConnectionFailed, Silent
 
 JSON = "application/json"
 PROTOBUF = "application/vnd.kubernetes.protobuf"
@@ -137,6 +137,8 @@ class RestClient:
                         response.status, response.reason or "", payload, str(response.url)
                     )
                 yield response.content.iter_any()
+        except aiohttp.SocketTimeoutError as error:
+            raise Silent(f"{self.endpoint.url}{path}: nothing came for {idle_timeout:g} s") from error
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise self._failure(path, error) from error
 

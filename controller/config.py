@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import ssl
 from dataclasses import dataclass
 
 import msgspec
 
-from runtime import config
+from runtime import config, tls
 from runtime.config import Inert, Section
 from runtime.errors import ConfigurationError
 from runtime.features import FeatureGates
@@ -101,6 +102,11 @@ class Settings:
     gates: FeatureGates
     notes: tuple[str, ...]
     source: str
+    minimum_tls: ssl.TLSVersion | None = None
+    cipher_suites: tuple[str, ...] = ()
+
+    def apply_tls(self, context: ssl.SSLContext) -> None:
+        tls.apply(context, self.minimum_tls, self.cipher_suites)
 
 
 def load(path: str) -> Settings:
@@ -129,4 +135,11 @@ def check(loaded: config.Loaded[ControllerConfig], source: str) -> Settings:
         notes.append(
             f"{source} sets feature gates that have no effect in antrea-controller: {', '.join(idle)}."
         )
-    return Settings(value, gates, tuple(notes), source)
+    return Settings(
+        value,
+        gates,
+        tuple(notes),
+        source,
+        tls.minimum_version(value.tls_min_version, source),
+        tuple(tls.cipher_suites(value.tls_cipher_suites, source)),
+    )

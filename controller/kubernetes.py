@@ -13,6 +13,7 @@ from client.reflector import Reflector
 from client.resources import NAMESPACES, NETWORK_POLICIES, NODES, PODS
 from client.rest import RestClient
 from computation.graph import Graph
+from controller.agent_infos import AgentInfos
 from controller.api.stats import PolicyStatistics
 from controller.inputs import Input, Key, Queue
 
@@ -40,7 +41,9 @@ def reflectors(client: RestClient, handlers: dict[str, Input]) -> dict[str, Refl
     }
 
 
-def applications(graph: Graph, statistics: PolicyStatistics) -> dict[str, Apply]:
+def applications(
+    graph: Graph, statistics: PolicyStatistics, agent_infos: AgentInfos | None = None
+) -> dict[str, Apply]:
     """By resource: how a new state (or None: the end) of an object enters the computation."""
 
     def namespace(key: Key, value: Any) -> None:
@@ -48,6 +51,8 @@ def applications(graph: Graph, statistics: PolicyStatistics) -> dict[str, Apply]
 
     def node(key: Key, value: Any) -> None:
         graph.delete_node(key[1]) if value is None else graph.upsert_node(value)
+        if agent_infos is not None:
+            agent_infos.gone(key[1]) if value is None else agent_infos.exists(key[1])
 
     def pod(key: Key, value: Any) -> None:
         graph.delete_pod(*key) if value is None else graph.upsert_pod(value)

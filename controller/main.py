@@ -18,6 +18,7 @@ from client import kubernetes_asyncio_light
 from client.rest import RestClient
 from computation.graph import Graph
 from controller import config, kubernetes
+from controller.agent_infos import AgentInfos
 from controller.api import groups, paths, policies, stats, system
 from controller.authentication import Access
 from controller.certificates import Certificates
@@ -50,11 +51,13 @@ async def serve(supervisor: Supervisor, settings: Settings) -> None:
     queue = Queue()
     graph = Graph(warn=lambda sentence: logger.warning("%s", sentence))
     statistics = stats.PolicyStatistics()
+    agent_infos = AgentInfos(client)
     sources = kubernetes.inputs(queue)
 
     # What is served.
     certificates = Certificates(client, environment.namespace, value.run_dir, value.self_signed)
     tls = await certificates.start()
+    settings.apply_tls(tls.context)
     access = Access(client, value.run_dir, value.client_ca_file, tls.trust_clients)
     server = ApiServer(
         title="Antrea",
@@ -70,11 +73,18 @@ async def serve(supervisor: Supervisor, settings: Settings) -> None:
         realization.published(changes)
 
     markers = Markers(stores.mark, sources["pods"].knows)
-    pump = Pump(graph, queue, sources, kubernetes.applications(graph, statistics), publish, markers.settled)
+    pump = Pump(
+        graph,
+        queue,
+        sources,
+        kubernetes.applications(graph, statistics, agent_infos),
+        publish,
+        markers.settled,
+    )
     server.authorizer = access.authorizer(pump.synced.is_set)
 
     def agents() -> int:
-        return sum(watcher.markers for watcher in stores.all_watchers())
+        return len({watcher.selection.node for watcher in stores.all_watchers()} - {""})
 
     gates = paths.FeatureGatesPath(client, environment.namespace, settings.gates)
     info = ControllerInfo(stores, environment, value.api_port, agents)
@@ -108,11 +118,12 @@ async def serve(supervisor: Supervisor, settings: Settings) -> None:
     logger.info("Serving on %s port %d", address[0], value.api_port)
     supervisor.start("pump", pump.run, OnCrash.END)
     for name, reflector in kubernetes.reflectors(client, sources).items():
-        supervisor.start(f"follow-{name}", reflector.run, OnCrash.END)
+        supervisor.start(f"follow-{name}", reflector.run)
     supervisor.start("front-proxies", access.run)
     supervisor.start("certificates", certificates.run)
     supervisor.start("publish-ca", publisher.run)
     supervisor.start("controller-info", InfoWriter(client, info).run)
+    supervisor.start("agent-infos", lambda: agent_infos.run(pump.synced))
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import msgspec
+import pytest
 
 from client.reflector import Reflector
 from client.rest import RestClient
@@ -140,6 +141,17 @@ async def test_an_event_may_come_in_pieces() -> None:
         await state.until("ADDED slow")
         assert state.objects == {"slow": "4"}
         assert reflector.version == "4"
+
+
+async def test_a_watch_on_which_nothing_comes_is_opened_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("client.reflector.IDLE_SECONDS", 0.05)
+    api = ScriptedApi()
+    api.watch_scripts.put_nowait([("ADDED", thing("a", 5)), 5.0])
+    api.watch_scripts.put_nowait([("ADDED", thing("b", 6)), 5.0])
+    async with following(api) as (state, reflector):
+        await state.until("ADDED b")
+        assert reflector.lists == 1
+        assert [r["resourceVersion"] for r in api.requests if "watch" in r] == ["1", "5"]
 
 
 async def test_a_server_that_is_not_there_yet_is_waited_for() -> None:

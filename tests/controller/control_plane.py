@@ -28,7 +28,7 @@ from lab import apply
 
 MANIFESTS = Path(__file__).parents[2] / "lab" / "manifests"
 PROJECT = Path(__file__).parents[2]
-PATIENCE = 20.0  # seconds that a state may take to come about
+PATIENCE = 60.0  # seconds that a state may take to come about, on a machine that is busy
 
 
 def free_port() -> int:

@@ -12,12 +12,15 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
+from apiserver.certificates import create_authority, issue, write_private
 from client.controller import ControllerLocator
 from client.endpoint import Endpoint, no_headers, tls_context
 from client.errors import ApiError
 from client.kubeconfig import load
 from client.resources import (
+    AGENT_INFOS,
     API_SERVICES,
+    CONFIG_MAPS,
     CONTROLLER_INFOS,
     CP_ADDRESS_GROUPS,
     CP_APPLIED_TO_GROUPS,
@@ -157,8 +160,8 @@ async def test_changes_made_while_the_api_restarts_arrive(plane: ControlPlane) -
         await plane.start_api()
         await plane.create(pod("shop", "web-3", "n1", app="web"))
         await events.until(lambda kind, body: kind == "MARKER" and body["metadata"]["name"] == "web-3")
-        kinds = [kind for kind, _ in events.seen]
-        assert "DELETED" not in kinds, "agents see no gap while the API restarts"
+        gone = [(body["kind"], body["metadata"]["name"]) for kind, body in events.seen if kind == "DELETED"]
+        assert gone == [], "agents see no gap while the API restarts"
 
 
 async def test_the_published_certificate_authority_serves_its_clients(plane: ControlPlane) -> None:
@@ -215,6 +218,65 @@ async def test_the_controller_reports_itself(plane: ControlPlane) -> None:
         assert info["nodeRef"] == {"kind": "Node", "name": "n0"}
         assert info["apiPort"] == plane.controller_port
         assert [c["status"] for c in info["controllerConditions"]] == ["True"]
+
+
+async def test_every_node_has_an_agent_info_and_others_have_none(plane: ControlPlane) -> None:
+    async def names() -> set[str]:
+        return {item["metadata"]["name"] for item in (await plane.json(AGENT_INFOS.path()))["items"]}
+
+    async def are(wanted: set[str]) -> bool:
+        return await names() == wanted
+
+    await plane.create(node("n1"), node("n2"))
+    await eventually(lambda: are({"n1", "n2"}), "each Node has its object")
+    await plane.kill("controller")
+    await plane.kube.delete(NODES.path("n2"))
+    await plane.start_controller()
+    await eventually(lambda: are({"n1"}), "what is left of a Node that went is deleted")
+    await plane.kube.delete(NODES.path("n1"))
+    await eventually(lambda: are(set()), "so it is while the controller runs")
+
+
+async def test_a_mounted_certificate_is_served_and_its_ca_published(plane: ControlPlane) -> None:
+    await plane.kill("controller")
+    authority = create_authority("their-ca")
+    pair = issue(authority, "theirs", names=["antrea.kube-system.svc", "127.0.0.1"])
+    mounted = plane.run_dir / "antrea-controller-tls"
+    write_private(mounted / "tls.crt", pair.certificate)
+    write_private(mounted / "tls.key", pair.key)
+    write_private(mounted / "ca.crt", authority.certificate)
+    await plane.start_controller(selfSignedCert=False, tlsMinVersion="VersionTLS13")
+
+    async def published() -> bool:
+        found = await plane.json(CONFIG_MAPS.path("antrea-ca", "kube-system"))
+        return found["data"]["ca.crt"] == authority.certificate.decode()
+
+    await eventually(published, "the administrator's CA is published")
+    locator = ControllerLocator(plane.kube, no_headers, override=f"127.0.0.1:{plane.controller_port}")
+    async with RestClient(await locator.locate()) as client:
+        assert await client.get("/healthz", accept="*/*") == b"ok"
+    await eventually(lambda: plane.kube.get(CP_NETWORK_POLICIES.path()), "aggregation trusts it too")
+
+
+async def test_while_the_first_state_is_incomplete_nothing_is_served(plane: ControlPlane) -> None:
+    await plane.kill("controller")
+    await plane.kill("api")
+    await plane.start_controller(wait=False)
+    url = f"https://127.0.0.1:{plane.controller_port}"
+
+    async def alive() -> bool:
+        async with RestClient(Endpoint(url, tls_context(insecure=True))) as client:
+            await client.get("/livez", accept="*/*")
+        return True
+
+    await eventually(alive, "the process lives without the Kubernetes API")
+    for path in (f"{CP}/networkpolicies", "/agentwatch?nodeName=n1", "/readyz"):
+        with pytest.raises(ApiError) as refused:
+            await plane.direct.get(path)
+        assert refused.value.status in (500, 503), path
+    await plane.start_api()
+    await eventually(plane.ready, "it is ready with the API")
+    assert await plane.direct.get(f"{CP}/networkpolicies")
 
 
 async def test_realization_is_accepted_and_counted_per_generation(plane: ControlPlane) -> None:
