@@ -10,7 +10,15 @@ from aiohttp import web
 
 from apiserver import errors, render
 from apiserver.apply import apply_configuration
-from apiserver.body import check_kind, media_type, parse_text, read_bytes, read_delete_options, read_object
+from apiserver.body import (
+    check_kind,
+    media_type,
+    parse_body,
+    parse_text,
+    read_bytes,
+    read_delete_options,
+    read_object,
+)
 from apiserver.collection import Collection
 from apiserver.endpoints import StoreEndpoint
 from apiserver.negotiation import JSON, YAML, negotiate
@@ -115,7 +123,7 @@ class DocumentEndpoint(StoreEndpoint):
                 "",
                 [errors.required("fieldManager", "is required for apply patch")],
             )
-        document = check_kind(parse_text(raw, YAML, info.kind), info.kind, info.group, info.version)
+        document = check_kind(await parse_body(raw, YAML, info.kind), info.kind, info.group, info.version)
         if document["metadata"].get("managedFields"):
             raise errors.bad_request("metadata.managedFields must be nil")
         document["metadata"].setdefault("name", ctx.info.name)

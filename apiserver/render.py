@@ -29,6 +29,7 @@ from apiserver.selection import object_of
 from apiserver.stores import Stored
 
 HEADERS = {"Cache-Control": "no-cache, private"}
+_WARNING_LIMIT, _MAX_WARNINGS = 256, 64  # names in them are the client's, and the head is bounded
 GZIP_FROM = 128 * 1024
 _Dumper: Any = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 _encode = msgspec.json.Encoder().encode
@@ -49,8 +50,9 @@ def respond(ctx: Context | None, body: bytes, content_type: str, code: int = 200
     response = web.Response(body=body, status=code, headers=HEADERS)
     response.headers["Content-Type"] = content_type
     if ctx is not None:
-        for warning in ctx.warnings:
-            escaped = warning.replace("\\", "\\\\").replace('"', '\\"')
+        for warning in ctx.warnings[:_MAX_WARNINGS]:
+            shown = "".join(sign if sign.isprintable() else "?" for sign in warning[:_WARNING_LIMIT])
+            escaped = shown.replace("\\", "\\\\").replace('"', '\\"')
             response.headers.add("Warning", f'299 - "{escaped}"')
     return response
 

@@ -122,6 +122,8 @@ async def test_create_refuses(serve: Serve, change: Any, code: int, reason: str,
         (b"k8s\0\xff\xff\xff", "application/vnd.kubernetes.protobuf", 415),
         ("[" * 5000, "application/json", 400),
         ("{a: " * 3000, "application/yaml", 400),
+        ("[" * 300_000, "application/yaml", 400),
+        ('{"metadata":' * 100_000, "application/json", 400),
     ],
 )
 async def test_bodies(serve: Serve, body: Any, content_type: str, code: int) -> None:
@@ -213,6 +215,15 @@ async def test_unknown_fields(serve: Serve, validation: str, code: int, warned: 
         assert answer["spec"] == {"size": 2}
     else:
         assert 'strict decoding error: unknown field "spec.shape"' in answer["message"]
+
+
+async def test_warnings_cannot_forge_headers(serve: Serve) -> None:
+    session = await serve(make_cluster()[0])
+    body = json.dumps(widget(**{"x\r\nSet-Cookie: a=b": 1, 'q"\\': 2, "ü" * 400: 3}))
+    async with session.post(WIDGETS, data=body, headers={"Content-Type": "application/json"}) as response:
+        assert response.status == 201
+        assert "Set-Cookie" not in response.headers
+        assert len(response.headers.getall("Warning")) == 3
 
 
 async def test_built_in_kinds_are_checked_by_the_table_of_their_fields(serve: Serve) -> None:
