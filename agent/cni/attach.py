@@ -341,9 +341,14 @@ class PodAttacher:
             return
         logger.info("Detaching %s of %s/%s, which does not run here any more", interface.name, *interface.key)
         await self._remove(interface.container_id, [interface.name])
-        for owner in {owner for ip, owner in self._ipam.reservations.items() if ip in interface.ips}:
-            if owner.container_id == interface.container_id:
-                await self._release(owner.container_id, owner.ifname)
+        for container_id, ifname in await self.owners():
+            if container_id == interface.container_id:
+                await self._release(container_id, ifname)
+
+    async def owners(self) -> list[tuple[str, str]]:
+        """Container and interface name of all that have an address here."""
+        reservations = await asyncio.to_thread(lambda: self._ipam.reservations)
+        return sorted({(owner.container_id, owner.ifname) for owner in reservations.values()})
 
     async def close(self) -> None:
         for task in list(self._announcements):

@@ -199,21 +199,17 @@ class CNIServer:
             raise CNIError(
                 INVALID_NETWORK_CONFIG, "GC needs cni.dev/valid-attachments in the network configuration"
             )
-        valid = {str(entry.get("containerID")) for entry in request.config.valid_attachments}
-        for interface in list(self._interfaces):
-            if interface.container_id not in valid:
-                stale = Request(
-                    "DEL",
-                    interface.container_id,
-                    "",
-                    "eth0",
-                    NetworkConfig(),
-                    b"",
-                    request.version,
-                    pod=interface.pod,
-                    namespace=interface.namespace,
+        valid = {
+            (str(entry.get("containerID")), str(entry.get("ifname")))
+            for entry in request.config.valid_attachments
+        }
+        # Every attachment has an address, and so does every half of one that a crash has left.
+        for container_id, ifname in await self._attacher.owners():
+            if (container_id, ifname) not in valid and container_id:
+                logger.info("The runtime knows no container %s with interface %s", container_id, ifname)
+                await self._delete(
+                    Request("DEL", container_id, "", ifname, NetworkConfig(), b"", request.version)
                 )
-                await self._delete(stale)
         return b""
 
 

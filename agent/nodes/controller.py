@@ -11,8 +11,10 @@ from collections.abc import Sequence
 from typing import Any, Protocol
 
 import msgspec
+from pyroute2 import IPRoute
 
 from agent.model import NodeConfig, RemoteNode
+from agent.nodes.gateway import configure_gateway, gateway_addresses
 from agent.nodes.netlink import Netlink
 from agent.nodes.objects import NodeFacts, decode_node
 from agent.nodes.routes import reconcile_routes
@@ -183,7 +185,15 @@ class NodeController:
         if changed:
             await self._programmer.commit()
         wanted = list(peers.values())
-        gateway = self.config.gateway_name
-        await self._netlink.run(lambda ipr: reconcile_routes(ipr, gateway, wanted))
+        await self._netlink.run(lambda ipr: self._reconcile_kernel(ipr, wanted))
         if self._neighbors is not None:
             await self._neighbors.reconcile(wanted)
+
+    def _reconcile_kernel(self, ipr: IPRoute, peers: list[RemoteNode]) -> None:
+        """In the netlink thread. The gateway comes first: routes need it up and addressed, and a vswitchd
+        that was told to clean up has taken it away and makes it anew without addresses."""
+        config = self.config
+        configure_gateway(ipr, config.gateway_name, gateway_addresses(config.pod_cidrs), config.mtu)
+        changes = reconcile_routes(ipr, config.gateway_name, peers)
+        if changes:
+            logger.info("Routes to peers: %d added, %d removed", changes.added, changes.removed)

@@ -125,6 +125,13 @@ class OpenVSwitch:
         """SIGKILL, and wait until it is gone: its pid file lock lives as long as its threads."""
         self._vswitchd = self._kill(self._vswitchd)
 
+    def clean_up_vswitchd(self) -> None:
+        """End vswitchd in the way that also removes its taps, with their addresses and routes."""
+        self.appctl("exit", "--cleanup")
+        if self._vswitchd is not None:
+            self._vswitchd.wait(PATIENCE)
+        self._vswitchd = None
+
     def kill_ovsdb(self) -> None:
         self._ovsdb = self._kill(self._ovsdb)
 

@@ -83,13 +83,16 @@ class Node:
     def container(self, pod: str) -> str:
         return f"cid-{self.ovs.namespace.name}-{pod}"
 
-    def cni(self, command: str, pod: str, previous: Any = None, version: str = "1.1.0") -> tuple[int, Any]:
+    def cni(
+        self, command: str, pod: str, previous: Any = None, version: str = "1.1.0", **keys: Any
+    ) -> tuple[int, Any]:
         """Run the plugin; its exit status and output (None where it printed nothing)."""
         config: dict[str, Any] = {
             "cniVersion": version,
             "name": "antrea",
             "type": "antrea",
             "ipam": {"type": "host-local"},
+            **keys,
         }
         if previous is not None:
             config["prevResult"] = previous
@@ -269,6 +272,21 @@ def test_check(node: Node) -> None:
     assert "eth0 has no address 10.77.1.2/24" in error["msg"]
     status, error = node.cni("CHECK", "web-0", previous=result, version="0.3.1")
     assert (status, error["code"]) == (1, 1)
+
+
+def test_status_and_garbage_collection(node: Node) -> None:
+    assert node.cni("STATUS", "any") == (0, None)
+    status, error = node.cni("STATUS", "any", version="1.0.0")
+    assert (status, error["code"]) == (1, 1)
+    kept = node.add("web-0")
+    node.add("lost-0")
+    (node.directory / "networks" / "antrea" / "10.77.1.200").write_bytes(b"cid-of-a-crash\r\neth0")
+    valid = [{"containerID": node.container("web-0"), "ifname": "eth0"}]
+    assert node.cni("GC", "any", **{"cni.dev/valid-attachments": valid}) == (0, None)
+    assert node.reserved() == {node.address(kept)}
+    assert len(node.ports()) == len(node.veths()) == 1
+    status, error = node.cni("GC", "any")
+    assert (status, error["code"]) == (1, 7)
 
 
 def test_a_pod_with_an_eth0_of_its_own_is_refused_and_left_alone(node: Node) -> None:

@@ -206,6 +206,21 @@ def test_vswitchd_restarts_and_the_tunnel_knows_its_neighbor_again(nodes: Pair) 
     assert first.ping("web-0", second.address(b))
 
 
+def test_a_gateway_that_was_taken_away_comes_back(nodes: Pair) -> None:
+    """``ovs-appctl exit --cleanup`` removes the taps, with addresses and routes."""
+    first, second = nodes
+    a, b = first.add("web-0"), second.add("cli-1")
+    first.ovs.clean_up_vswitchd()
+    first.ovs.start_vswitchd()
+    first.ovs.namespace.run("ip", "addr", "add", "192.0.2.1/24", "dev", "br-phy")
+    first.ovs.namespace.run("ip", "link", "set", "br-phy", "up")
+    first.set_nodes(OBJECTS)
+    assert first.routes() == {("10.77.1.0/24", None), ("10.77.2.0/24", "10.77.2.1")}
+    assert first.ping("web-0", "10.77.1.1", 2)
+    assert first.ping("web-0", second.address(b), 3)
+    assert second.ping("cli-1", first.address(a), 3)
+
+
 def test_malformed_nodes_are_skipped(nodes: Pair) -> None:
     first, _ = nodes
     bad: list[Any] = [{"metadata": {}}, {"metadata": {"name": "n4"}, "spec": {"podCIDRs": ["x"]}}, 5]
