@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
 import signal
 import time
 from collections.abc import AsyncIterator
@@ -30,6 +31,7 @@ from client.resources import (
     NODES,
     PODS,
     SYSTEM_CONTROLLER_INFOS,
+    VALIDATING_WEBHOOKS,
 )
 from client.rest import RestClient
 from tests.controller.control_plane import ControlPlane, eventually, running, watching
@@ -235,6 +237,68 @@ async def test_every_node_has_an_agent_info_and_others_have_none(plane: ControlP
     await eventually(lambda: are({"n1"}), "what is left of a Node that went is deleted")
     await plane.kube.delete(NODES.path("n1"))
     await eventually(lambda: are(set()), "so it is while the controller runs")
+
+
+async def test_webhooks_and_conversions_of_ours_get_the_ca_and_others_are_left_alone(
+    plane: ControlPlane,
+) -> None:
+    ours = {"app": "antrea", "served-by": "antrea-controller"}
+
+    def webhook(name: str, **labels: str) -> dict[str, object]:
+        service = {"name": "antrea", "namespace": "kube-system", "path": f"/validate/{name}"}
+        hook = {
+            "name": f"{name}.antrea.io",
+            "clientConfig": {"service": service},
+            "admissionReviewVersions": ["v1"],
+            "sideEffects": "None",
+        }
+        return {
+            "apiVersion": "admissionregistration.k8s.io/v1",
+            "kind": "ValidatingWebhookConfiguration",
+            "metadata": {"name": name, "labels": labels},
+            "webhooks": [hook, {**hook, "name": f"{name}-2.antrea.io"}],
+        }
+
+    await plane.kill("controller")
+    await plane.create(webhook("mine", **ours), webhook("theirs", app="antrea"))
+    await plane.start_controller()
+
+    async def bundles(name: str) -> list[str]:
+        found = await plane.json(VALIDATING_WEBHOOKS.path(name))
+        return [hook["clientConfig"].get("caBundle", "") for hook in found["webhooks"]]
+
+    async def filled() -> bool:
+        return all(await bundles("mine"))
+
+    await eventually(filled, "both webhooks of ours have the CA")
+    assert await bundles("theirs") == ["", ""]
+
+
+@pytest.mark.parametrize(
+    "rubbish", [b"\x16\x03\x01\x02\x00" + bytes(200), b"GET / HTTP/1.1\r\n\r\n", b"\x00" * 4096]
+)
+async def test_rubbish_on_the_port_disturbs_nobody(rubbish: bytes, plane: ControlPlane) -> None:
+    async with watching(plane.direct, "/agentwatch", nodeName="n1") as events:
+        await events.until(lambda kind, _: kind == "BOOKMARK")
+        for _ in range(20):
+            reader, writer = await asyncio.open_connection("127.0.0.1", plane.controller_port)
+            writer.write(rubbish)
+            with contextlib.suppress(ConnectionError, TimeoutError):
+                await writer.drain()
+                await asyncio.wait_for(reader.read(), 0.05)
+            writer.close()
+        # Inside TLS too: heads that never end, and methods that are none.
+        for _ in range(5):
+            reader, writer = await asyncio.open_connection(
+                "127.0.0.1", plane.controller_port, ssl=tls_context(insecure=True)
+            )
+            writer.write(rubbish)
+            with contextlib.suppress(ConnectionError, TimeoutError):
+                await asyncio.wait_for(reader.read(), 0.05)
+            writer.close()
+        assert plane.processes["controller"].poll() is None
+        await plane.create(namespace("shop"), node("n1"), pod("shop", "web", "n1", app="web"))
+        await events.until(lambda kind, body: kind == "MARKER" and body["metadata"]["name"] == "web")
 
 
 async def test_a_mounted_certificate_is_served_and_its_ca_published(plane: ControlPlane) -> None:
