@@ -77,7 +77,7 @@ class _Builder:
     def run(self, raw: bytes) -> Any:
         for event in yaml.parse(raw, Loader=_Loader):
             if isinstance(event, yaml.ScalarEvent):
-                value = scalar(event)
+                value = self._key_text(event) if self._expects_key() else scalar(event)
                 if event.anchor is not None:
                     self._anchors[event.anchor] = (value, 1)
                 self._add(value, 1)
@@ -102,6 +102,15 @@ class _Builder:
                 if self._documents > 1:
                     raise YAMLError("more than one document")
         return self._result
+
+    def _expects_key(self) -> bool:
+        return bool(self._stack) and isinstance(self._stack[-1].value, dict) and not self._stack[-1].waiting
+
+    @staticmethod
+    def _key_text(event: yaml.ScalarEvent) -> str:
+        """Keys are text as it is written; only truth has one spelling."""
+        meaning = scalar(event)
+        return _key(meaning) if isinstance(meaning, bool) else str(event.value)
 
     def _count(self, nodes: int) -> None:
         self._nodes += nodes

@@ -22,7 +22,7 @@ from apiserver.yamltext import MAX_DEPTH, YAMLError, load
         ("e: 1_000\nf: 1e3\n", {"e": 1000, "f": 1000.0}),
         ("t: 2026-01-02T03:04:05Z\nd: 2026-01-02\n", {"t": "2026-01-02T03:04:05Z", "d": "2026-01-02"}),
         ("v: 1.2.3\n", {"v": "1.2.3"}),
-        ("80: http\ntrue: x\n", {"80": "http", "true": "x"}),
+        ("80: http\nyes: x\n0E0: y\n~: z\n", {"80": "http", "true": "x", "0E0": "y", "~": "z"}),
         ("a: &x {b: 1}\nc: *x\n", {"a": {"b": 1}, "c": {"b": 1}}),
         ("base: &b {x: 1, y: 2}\nz:\n  y: 3\n  <<: *b\n", {"base": {"x": 1, "y": 2}, "z": {"y": 3, "x": 1}}),
         ("a: !!str 5\n", {"a": "5"}),
@@ -68,8 +68,9 @@ def test_aliases_share_nothing() -> None:
     assert loaded["c"] == {"b": []}
 
 
-# Without control characters and odd line ends, which YAML cannot carry through.
-texts = st.text(st.characters(exclude_categories=["Cc", "Cs", "Zl", "Zp"]), max_size=8)
+# Without control characters and odd line ends, which YAML cannot carry through, and without digits: PyYAML
+# writes "0E0" without quotes, but to Kubernetes that is a number.
+texts = st.text(st.characters(exclude_categories=["Cc", "Cs", "Zl", "Zp", "Nd"]), max_size=8)
 plain = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**53), 2**53) | texts,
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(texts.filter(bool), inner, max_size=4),
