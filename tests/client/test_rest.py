@@ -207,6 +207,22 @@ async def test_a_bad_kubeconfig_is_explained(document: str, word: str, tmp_path:
     assert str(path) in str(refused.value)
 
 
+async def test_a_pod_uses_its_service_account(
+    secured: Secured, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "ca.crt").write_bytes(secured.authority.certificate)
+    (tmp_path / "token").write_text("of-the-pod")
+    monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "127.0.0.1")
+    monkeypatch.setenv("KUBERNETES_SERVICE_PORT", str(secured.port))
+    async with RestClient(kubeconfig.in_cluster(directory=tmp_path)) as client:
+        assert (await client.request("GET", "/x")).json()["authorization"] == "Bearer of-the-pod"
+    monkeypatch.delenv("KUBERNETES_SERVICE_HOST")
+    with pytest.raises(ConfigurationError, match="this is no Pod"):
+        await kubeconfig.load(None)
+    with pytest.raises(ConfigurationError, match="service account"):
+        await kubernetes_asyncio_light.load(None)
+
+
 async def test_token_files_are_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "token"
     path.write_text("one")
