@@ -5,7 +5,8 @@ The road, one file per step:
     watch      the connection: the multiplexed watch, or upstream's three; back-off, resume
     stream     bytes to events (sans-I/O): framing, snapshot until the bookmark, then increments
     wire       protobuf bodies to the objects of this package
-    cache      groups, policies and which rule needs which group; says which rules are dirty
+    groups     groups whose members stay encoded
+    cache      what was received, and which rule needs which group; says which rules are dirty
     resolve    one cached rule and the local pods to rules for the datapath, every name resolved
     reconcile  dirty rules to one commit of the flow programmer
     disk       everything received survives the process: files and a write-ahead journal
