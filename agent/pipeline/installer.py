@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from agent.openflow.bundle import Bundle, BundleRejected
-from agent.openflow.codec import events
+from agent.openflow.codec import descriptions
 from agent.openflow.codec import messages as m
 from agent.openflow.codec.errors import CodecError
 from agent.openflow.codec.flow import Flow
@@ -54,7 +54,7 @@ class Installer:
         found: list[Flow] = []
         xid = connection.next_xid()
         for part in await connection.collect(xid, m.flow_desc_request(xid)):
-            found += events.flows(part)
+            found += descriptions.flows(part)
             await asyncio.sleep(0)
         return [flow for flow in found if flow.table not in learned] if learned else found
 
@@ -88,13 +88,13 @@ class Installer:
         self._there_groups = {
             group.number: group
             for part in await connection.collect(xid, m.group_desc_request(xid))
-            for group in events.groups(part)
+            for group in descriptions.groups(part)
         }
         xid = connection.next_xid()
         self._there_meters = {
             meter.number: meter
             for part in await connection.collect(xid, m.meter_config_request(xid))
-            for meter in events.meters(part)
+            for meter in descriptions.meters(part)
         }
         return await self.send(connection)
 

@@ -22,7 +22,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from agent.model import NodeConfig
-from agent.openflow.codec import events
+from agent.openflow.codec import descriptions
 from agent.openflow.codec.errors import CodecError
 from agent.openflow.codec.flow import Flow
 from agent.openflow.codec.messages import Group, Meter, Multipart
@@ -225,11 +225,11 @@ class FlowProgrammer:
         """Tells OVS the tables' names, so that ``ovs-ofctl --names`` shows them. Failing is no harm."""
         try:
             parts = await connection.multipart(Multipart.TABLE_FEATURES)
-            records = [record for part in parts for record in events.table_features(part)]
+            records = [record for part in parts for record in descriptions.table_features(part)]
             names = self.layout.names
             ours = {table.name for table in DECLARED}
             renamed = [
-                events.renamed_table(record, names.get(number, ""))
+                descriptions.renamed_table(record, names.get(number, ""))
                 for number, name, record in records
                 if (number in names or name in ours) and name != names.get(number, "")
             ]

@@ -11,6 +11,7 @@ One file per concept:
     text      flows as ``ovs-ofctl dump-flows`` prints them
     messages  whole messages to send
     events    what received messages mean
+    descriptions  flows, groups, meters, ports and tables as the switch describes them
     stream    a buffer that turns received bytes into events
 
 Matches and instructions are kept as the bytes that go over the wire, in the order in which OVS itself

@@ -147,6 +147,7 @@ _ALL = (*MATCH_ORDER, *REG, *XXREG)
 
 # Older numbers under which OVS still writes some fields in move and learn.
 _ALIASES: dict[tuple[int, int], Field] = {
+    (NXM_0, 0): Field(NXM_0, 0, 2, "in_port", "NXM_OF_IN_PORT", "in_port", "decimal"),  # 16 bits of it
     (NXM_0, 1): ETH_DST,
     (NXM_0, 2): ETH_SRC,
     (NXM_0, 3): ETH_TYPE,

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agent.openflow.codec import actions as a
+from agent.openflow.codec import descriptions as d
 from agent.openflow.codec import events as e
 from agent.openflow.codec import fields as f
 from agent.openflow.codec import match as m
@@ -91,7 +92,7 @@ def test_random_bodies_are_read_or_refused(kind: int, body: bytes) -> None:
     assert event.xid == 1
 
 
-READERS = [e.flows, e.flow_records, e.groups, e.meters, e.ports, e.table_features, e.flow_updates]
+READERS = [d.flows, d.flow_records, d.groups, d.meters, d.ports, d.table_features, d.flow_updates]
 
 
 @pytest.mark.parametrize("reader", READERS, ids=lambda reader: reader.__name__)
@@ -111,7 +112,7 @@ def test_a_damaged_flow_description_is_read_or_refused(flow: Flow, data: st.Data
     for _ in range(data.draw(st.integers(1, 3))):
         raw[data.draw(st.integers(0, len(raw) - 1))] = data.draw(st.integers(0, 255))
     cut = data.draw(st.integers(0, len(raw)))
-    for reader in (e.flows, e.flow_records):
+    for reader in (d.flows, d.flow_records):
         try:
             for found in reader(bytes(raw[:cut])):
                 str(found if isinstance(found, Flow) else found.flow)
@@ -131,8 +132,8 @@ def test_random_actions_are_printed_or_refused(data: bytes) -> None:
 
 def test_descriptions_give_back_the_flows() -> None:
     body = b"".join(described(flow, packets=3) for flow in FLOWS)
-    assert e.flows(body) == FLOWS
-    assert [(record.flow, record.packets, record.bytes) for record in e.flow_records(body)] == [
+    assert d.flows(body) == FLOWS
+    assert [(record.flow, record.packets, record.bytes) for record in d.flow_records(body)] == [
         (flow, 3, 180) for flow in FLOWS
     ]
 
@@ -145,7 +146,7 @@ def test_packet_in_gives_metadata_and_userdata() -> None:
             struct.pack("!HH", 0, 4 + len(frame)) + frame,
             struct.pack("!HHB", 3, 5, 9),
             struct.pack("!HH4xQ", 4, 16, 77),
-            struct.pack("!HH", 6, 8 + len(m.in_port(3))) + bytes(4) + m.in_port(3),
+            struct.pack("!HH", 6, 4 + len(m.in_port(3))) + m.in_port(3),
             struct.pack("!HH", 7, 6) + b"\x01\x02",
         )
     )
