@@ -94,7 +94,7 @@ class StaticTokens:
         self._tokens.pop(token, None)
 
     async def authenticate(self, request: web.BaseRequest) -> User | None:
-        given = bearer_token(request).encode()
+        given = bearer_token(request).encode("utf-8", "surrogateescape")
         if not given:
             return None
         for token, user in self._tokens.items():

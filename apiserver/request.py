@@ -103,4 +103,4 @@ class Context:
         if manager:
             return manager
         agent = self.http.headers.get("User-Agent", "")
-        return agent.split("/", 1)[0][:128] or "unknown"
+        return agent.split("/", 1)[0][:128].encode("ascii", "replace").decode() or "unknown"

@@ -111,6 +111,8 @@ class ApiServer:
             response = await self._answer(ctx)
         except errors.StatusError as error:
             response = render.failure(form, error, ctx)
+        except RecursionError:
+            response = render.failure(form, errors.bad_request("the object is nested too deeply"), ctx)
         except (asyncio.CancelledError, ConnectionError):
             raise
         except Exception as error:

@@ -12,6 +12,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from apiserver import body
+from apiserver.auth import User
+from apiserver.authentication import StaticTokens
 from apiserver.certificates import ServingTLS, self_signed
 from apiserver.listener import Limits, Listener
 from tests.apiserver.cluster import CONFIGMAPS, make_cluster
@@ -62,6 +64,11 @@ async def alive(session: aiohttp.ClientSession) -> bool:
         b"POST /api/v1/namespaces HTTP/1.1\r\nHost: x\r\nContent-Length: -1\r\n\r\n{",
         b"POST /api/v1/namespaces HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
         b"POST /api/v1/namespaces HTTP/1.1\r\nContent-Encoding: gzip\r\nContent-Length: 4\r\n\r\nabcd",
+        b"GET / HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer \xff\xfe\r\nUser-Agent: \xff\r\n\r\n",
+        b"POST /api/v1/namespaces HTTP/1.1\r\nContent-Length: 4804\r\n\r\n"
+        + b'{"a":' * 800
+        + b"{"
+        + b"}" * 803,
         b"PATCH /api/v1/namespaces/x HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}",
         b"GET / HTTP/1.1\r\nHost: x\r\nX: " + b"a" * 200_000 + b"\r\n\r\n",
         b"GET /" + b"a" * 200_000 + b" HTTP/1.1\r\nHost: x\r\n\r\n",
@@ -70,7 +77,9 @@ async def alive(session: aiohttp.ClientSession) -> bool:
     ],
 )
 async def test_malformed_requests(serve: Serve, data: bytes) -> None:
-    session = await serve(make_cluster()[0], QUICK)
+    server, _ = make_cluster()
+    server.authenticators.append(StaticTokens({"secret": User("root")}))
+    session = await serve(server, QUICK)
     answer = await exchange(session, data)
     assert not answer or answer.startswith(b"HTTP/1.")
     assert b" 500 " not in answer.split(b"\r\n")[0]
