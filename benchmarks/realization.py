@@ -65,6 +65,7 @@ QUIET = 0.08  # seconds without a flow change after which one policy is complete
 QUIET_MANY = 1.5
 PATIENCE = 60.0
 LOAD_PATIENCE = 900.0
+WARM_UP = 3  # changes that are not counted
 PARALLEL = 16  # requests at a time, where many policies come at once
 
 Change = Callable[[], Awaitable[object]]
@@ -192,7 +193,9 @@ async def bench_in(lab: Lab, progress: Progress) -> Any:
             await asyncio.sleep(1.0)
             if not any(result.allowed for result in stream.results()):
                 raise LabError("the client does not reach the server before any policy")
-            yield Bench(lab, client, stream, monitor)
+            bench = Bench(lab, client, stream, monitor)
+            await created(bench, WARM_UP)  # a controller that has just started is still reading
+            yield bench
 
 
 # -- the rows ---------------------------------------------------------------------------------------
@@ -306,10 +309,12 @@ def write_pods(path: Path) -> None:
             space = f"load-{index % 100}"
             if index < 100:
                 file.write("---\n" + json.dumps(pods.namespace(space)) + "\n")
+                node = {"apiVersion": "v1", "kind": "Node", "metadata": {"name": f"ghost-{index}"}}
+                file.write("---\n" + json.dumps(node) + "\n")
             document = pods.pod(
                 f"{space}/pod-{index}",
                 {"app": f"app-{index % 1000}", "tier": str(index % 7)},
-                node=f"ghost-{index % 1000}",
+                node=f"ghost-{index % 100}",
             )
             address = f"10.{20 + index // 65536}.{index // 256 % 256}.{index % 256}"
             document["status"] = {"phase": "Running", "podIP": address, "podIPs": [{"ip": address}]}
