@@ -8,17 +8,35 @@ it stands while the Kubernetes API is away.
 from __future__ import annotations
 
 import asyncio
+from typing import Protocol
 
-from client.controller import ControllerLocator
+from client.endpoint import Endpoint
 from client.errors import ConnectionFailed
 from client.rest import RestClient
 from runtime import version
 
 
+class Locator(Protocol):
+    """client.controller.ControllerLocator, or a FixedController."""
+
+    async def locate(self) -> Endpoint:
+        """Where the controller is now. Raises ConnectionFailed."""
+
+
+class FixedController:
+    """A controller whose address and CA a kubeconfig names (antreaClientConnection.kubeconfig)."""
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        self._endpoint = endpoint
+
+    async def locate(self) -> Endpoint:
+        return self._endpoint
+
+
 class ControllerConnection:
     """Gives out clients; owns them."""
 
-    def __init__(self, locator: ControllerLocator) -> None:
+    def __init__(self, locator: Locator) -> None:
         self._locator = locator
         self._client: RestClient | None = None
         self._lock = asyncio.Lock()

@@ -24,7 +24,7 @@ from agent.cni.ipam import HostLocalIPAM
 from agent.cni.pods import LocalPod, list_local_pods
 from agent.cni.server import CNIServer
 from agent.config import Settings
-from agent.connection import ControllerConnection
+from agent.connection import ControllerConnection, FixedController, Locator
 from agent.facts import OVSVersion, port_uuid, transport_info
 from agent.info import AgentInfo, InfoWriter, Sources
 from agent.interfaces import InterfaceStore
@@ -69,9 +69,11 @@ async def serve(supervisor: Supervisor, settings: Settings) -> None:
     )
     kube = RestClient(endpoint, user_agent=f"antrea-agent/{version.FULL}")
     supervisor.on_close("the connections to the Kubernetes API", kube.close)
-    locator = ControllerLocator(
+    locator: Locator = ControllerLocator(
         kube, endpoint.headers, namespace=settings.namespace, override=value.controller_address
     )
+    if value.antrea_client_connection.kubeconfig:
+        locator = FixedController(await kubeconfig.load(value.antrea_client_connection.kubeconfig))
     connection = ControllerConnection(locator)
     supervisor.on_close("the connections to antrea-controller", connection.close)
     facts = await own_node(kube, settings.node_name, run_dir)
