@@ -10,7 +10,7 @@
           │   ├ admission, controllers/  (through reactor)   validation/        kube-apiserver's words
           │   └ apiserver.stores: versions, watches          schema/            shapes of built-in kinds
           ├ access/    who, and may they                     patching, ownership
-          └ aggregation/  APIServices                        reviews, subresources
+          └ aggregation/  APIServices                        reviews, subresources, groupevents
 
 It answers as kube-apiserver does (Kubernetes 1.33/1.34) wherever a lab can notice. Where it does not:
 
@@ -20,6 +20,6 @@ It answers as kube-apiserver does (Kubernetes 1.33/1.34) wherever a lab can noti
 - workloads (Deployments and the like), quotas, priorities, storage, certificates and autoscaling are not
   served; the scheduler deals pods out in turn and knows nothing of resources;
 - objects are JSON and YAML (built-in kinds are also read from protobuf bodies);
-- plain updates leave no entries in managedFields, server-side applies do;
+- managedFields begin with the first server-side apply of an object (see lab.api.ownership);
 - a watch from before a restart of the process gets 410 and lists again; versions never go backwards.
 """

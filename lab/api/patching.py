@@ -17,7 +17,7 @@ APPLY = "application/apply-patch+yaml"
 
 def accepted(kind: Kind) -> tuple[str, ...]:
     """Custom resources have no strategic merge: nothing says how their lists merge."""
-    if kind.merge_type() is None:
+    if not kind.takes_strategic_merge():
         return (JSON_PATCH, MERGE, APPLY)
     return (JSON_PATCH, MERGE, STRATEGIC, APPLY)
 

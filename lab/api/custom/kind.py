@@ -12,6 +12,7 @@ from lab.api.custom.validation import validate
 from lab.api.kinds.kind import Kind, Object
 from lab.api.kinds.table import Column
 from lab.api.schema.decode import DecodeError, decode
+from lab.api.schema.shape import SchemaShape, Shape
 from lab.api.validation.errors import FieldErrors
 
 _AGE = [{"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp"}]
@@ -61,6 +62,9 @@ class CustomKind(Kind):
     def generation_part(self, obj: Object) -> Any:
         skipped = ("metadata", "status") if self.has_status else ("metadata",)
         return {key: value for key, value in obj.items() if key not in skipped}
+
+    def shape(self) -> Shape:
+        return SchemaShape(self.schema, root=True)
 
     def validate(self, obj: Object, errors: FieldErrors) -> None:
         if self.schema:

@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 
 from lab.api.kinds.table import AGE, NAME, Column, age
 from lab.api.schema.decode import decode
+from lab.api.schema.shape import BuiltInShape, Shape
 from lab.api.validation import formats
 from lab.api.validation.errors import FieldErrors
 
@@ -109,9 +110,13 @@ class Kind:
     def cells(self, obj: Object, now: datetime.datetime) -> list[Any]:
         return [obj["metadata"]["name"], age(obj, now)]
 
-    def merge_type(self) -> str | None:
-        """The type whose list keys guide strategic merge patches; None: they are not supported."""
-        return None
+    def takes_strategic_merge(self) -> bool:
+        """Custom resources do not: nothing says how their lists merge."""
+        return False
+
+    def shape(self) -> Shape:
+        """How objects are made up, for field ownership."""
+        raise NotImplementedError
 
 
 class BuiltIn(Kind):
@@ -127,5 +132,8 @@ class BuiltIn(Kind):
     def columns(self) -> tuple[Column, ...]:
         return self.table
 
-    def merge_type(self) -> str | None:
-        return self.type_name
+    def takes_strategic_merge(self) -> bool:
+        return True
+
+    def shape(self) -> Shape:
+        return BuiltInShape.of(self.type_name)

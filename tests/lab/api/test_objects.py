@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.lab.api.process import LabApi, eventually
+from tests.lab.api.process import LabApi
 
 POLICIES = "/apis/networking.k8s.io/v1/namespaces/{}/networkpolicies"
 
@@ -227,25 +227,3 @@ def test_a_watch_goes_on_where_the_list_ended(api: LabApi) -> None:
 def test_objects_below_a_missing_namespace(api: LabApi) -> None:
     answer = api.post("/api/v1/namespaces/nowhere/configmaps", config_map("c"))
     assert (answer.status, answer.json["message"]) == (404, 'namespaces "nowhere" not found')
-
-
-def test_server_side_apply(api: LabApi) -> None:
-    path = api.namespace("applied") + "/configmaps/c"
-    document = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "c"}}
-
-    def apply(manager: str, force: bool = False, **data: str) -> Any:
-        query = f"?fieldManager={manager}" + ("&force=true" if force else "")
-        return api.request(
-            "PATCH", path + query, {**document, "data": data}, media="application/apply-patch+yaml"
-        )
-
-    assert apply("one", a="1", b="1").status == 201
-    assert apply("two", c="2").json["data"] == {"a": "1", "b": "1", "c": "2"}
-    refused = apply("two", c="2", a="9")
-    assert (refused.status, refused.json["details"]["causes"][0]["field"]) == (409, ".data.a")
-    assert apply("two", force=True, c="2", a="9").json["data"]["a"] == "9"
-    # what an applier no longer names goes, unless another names it
-    assert eventually(lambda: apply("one", b="1")).json["data"] == {"a": "9", "b": "1", "c": "2"}
-    assert apply("two", a="9").json["data"] == {"a": "9", "b": "1"}
-    nameless = api.request("PATCH", path, document, media="application/apply-patch+yaml")
-    assert nameless.status == 422
