@@ -16,6 +16,8 @@ from tests.apiserver.cluster import CONFIGMAPS, PODS, make_cluster
 from tests.apiserver.conftest import Serve
 from tests.apiserver.test_documents import call
 
+WATCH_LIST = "watch=1&sendInitialEvents=true&resourceVersionMatch=NotOlderThan&allowWatchBookmarks=true"
+
 
 def fill(server: Any, count: int, size: int = 1) -> None:
     for number in range(count):
@@ -103,9 +105,11 @@ async def test_selectors(serve: Serve, selector: str, names: list[str]) -> None:
     for path in (PODS, "/api/v1/pods"):
         _, answer = await call(session, "GET", f"{path}?{selector}")
         assert [item["metadata"]["name"] for item in answer["items"]] == names
-    async with session.get(f"{PODS}?watch=1&timeoutSeconds=1&{selector}") as response:
-        lines = (await response.read()).decode().splitlines()
-    assert sorted(json.loads(line)["object"]["metadata"]["name"] for line in lines) == names
+    seen = []
+    async with session.get(f"{PODS}?{WATCH_LIST}&{selector}") as response:
+        while (event := json.loads(await response.content.readline()))["type"] != "BOOKMARK":
+            seen.append(event["object"]["metadata"]["name"])
+    assert sorted(seen) == names
 
 
 async def test_labels_that_change_move_objects_in_and_out_of_a_watch(serve: Serve) -> None:
@@ -185,11 +189,7 @@ async def test_watch_lists_end_with_an_annotated_bookmark(serve: Serve) -> None:
     server, _ = make_cluster()
     session = await serve(server)
     fill(server, 2)
-    query = (
-        "watch=1&sendInitialEvents=true&resourceVersionMatch=NotOlderThan"
-        "&allowWatchBookmarks=true&timeoutSeconds=1"
-    )
-    async with session.get(f"{CONFIGMAPS}?{query}") as response:
+    async with session.get(f"{CONFIGMAPS}?{WATCH_LIST}&timeoutSeconds=1") as response:
         events = [json.loads(line) for line in (await response.read()).decode().splitlines()]
     assert [event["type"] for event in events] == ["ADDED", "ADDED", "BOOKMARK"]
     assert events[-1]["object"]["metadata"] == {
