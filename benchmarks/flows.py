@@ -24,6 +24,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
@@ -33,16 +34,6 @@ from benchmarks import common
 from tests.support.ovs import OpenVSwitch, unique
 
 COLUMNS = ("row", "flows", "rules", "s", "flows/s", "declare s", "CPU s", "delete s", "mods")
-RESTART = "restart, 15,000 flows of 3,000 policies"
-SHAPES: dict[str, tuple[int, int]] = {  # row → (rules, peers of each)
-    "1,000 flows, narrow rules": (200, 1),
-    "20,000 flows, narrow rules": (4000, 1),
-    "100,000 flows, narrow rules": (20000, 1),
-    "1,000 flows, wide rules": (10, 96),
-    "20,000 flows, wide rules": (192, 100),
-    "100,000 flows, wide rules": (962, 100),
-}
-ROWS = (*SHAPES, RESTART)
 
 NODE = NodeConfig(
     name="bench",
@@ -158,7 +149,11 @@ async def successor(socket: str, run_dir: Path) -> None:
     await side.stop()
 
 
-def measure(row: str, progress: common.Progress) -> dict[str, Any]:
+Measure = Callable[[str, Path], Coroutine[Any, Any, dict[str, Any]]]
+
+
+def with_bridge(measure: Measure) -> dict[str, Any]:
+    """Runs a measurement on an Open vSwitch of its own: (management socket, run directory of the agent)."""
     with (
         tempfile.TemporaryDirectory(prefix="bf") as directory,
         OpenVSwitch(Path(directory), unique("aofb")) as ovs,
@@ -167,18 +162,34 @@ def measure(row: str, progress: common.Progress) -> dict[str, Any]:
             "add-br", "br-int", "--", "set", "bridge", "br-int", "datapath_type=netdev",
             "fail_mode=secure", "protocols=OpenFlow10,OpenFlow15",
         )  # fmt: skip
-        socket, run_dir = str(ovs.run_dir / "br-int.mgmt"), Path(directory) / "agent"
-        if row == RESTART:
-            return asyncio.run(restart(socket, run_dir))
-        return asyncio.run(throughput(socket, run_dir, *SHAPES[row]))
+        return asyncio.run(measure(str(ovs.run_dir / "br-int.mgmt"), Path(directory) / "agent"))
+
+
+def shape(count: int, peers: int) -> Callable[[], dict[str, Any]]:
+    return lambda: with_bridge(lambda socket, run_dir: throughput(socket, run_dir, count, peers))
+
+
+# Every row and what measures it. Rows on a whole agent (a restart with its policies from disk, a CNI ADD, the
+# memory of each process) belong here as well: a function without arguments that gives columns and values.
+ROWS: dict[str, Callable[[], dict[str, Any]]] = {
+    "1,000 flows, narrow rules": shape(200, 1),
+    "20,000 flows, narrow rules": shape(4000, 1),
+    "100,000 flows, narrow rules": shape(20000, 1),
+    "1,000 flows, wide rules": shape(10, 96),
+    "20,000 flows, wide rules": shape(192, 100),
+    "100,000 flows, wide rules": shape(962, 100),
+    "restart, 15,000 flows of 3,000 policies": lambda: with_bridge(restart),
+}
 
 
 def main() -> None:
     if sys.argv[1:2] == ["--successor"]:
         asyncio.run(successor(sys.argv[2], Path(sys.argv[3])))
         return
-    arguments = common.parser("From policy rules to OVS's barrier reply.", ROWS).parse_args()
-    common.run("Flows through the agent's reconciler", COLUMNS, ROWS, measure, arguments)
+    arguments = common.parser("From policy rules to OVS's barrier reply.", list(ROWS)).parse_args()
+    common.run(
+        "Flows through the agent's reconciler", COLUMNS, list(ROWS), lambda row, _: ROWS[row](), arguments
+    )
 
 
 if __name__ == "__main__":

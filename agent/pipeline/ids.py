@@ -7,7 +7,7 @@ written before the id is used, rewritten as a whole when much of it is history.
 
 from __future__ import annotations
 
-import heapq
+import collections
 import logging
 from pathlib import Path
 from typing import BinaryIO
@@ -27,7 +27,7 @@ class ConjunctionIds:
     def __init__(self, path: Path | None) -> None:
         self._path = path
         self._ids: dict[str, int] = {}
-        self._free: list[int] = []
+        self._free: collections.deque[int] = collections.deque()  # the longest unused first
         self._next = FIRST
         self._history = 0
         self._file: BinaryIO | None = None
@@ -45,7 +45,7 @@ class ConjunctionIds:
         number = self._ids.get(rule_id)
         if number is None:
             if self._free:
-                number = heapq.heappop(self._free)
+                number = self._free.popleft()
             elif self._next <= LAST:
                 number, self._next = self._next, self._next + 1
             else:
@@ -62,7 +62,7 @@ class ConjunctionIds:
         """The rule is gone; its id may stand for another rule from now on."""
         number = self._ids.pop(rule_id, None)
         if number is not None:
-            heapq.heappush(self._free, number)
+            self._free.append(number)
             self._pending.append(f"-{number}\n")
             self._history += 2
 
@@ -143,7 +143,7 @@ class ConjunctionIds:
         used = set(self._ids.values())
         self._next = max(used, default=FIRST - 1) + 1
         if self._next - FIRST - len(used) <= 1 << 20:
-            self._free = [value for value in range(FIRST, self._next) if value not in used]
+            self._free.extend(value for value in range(FIRST, self._next) if value not in used)
         if unread or (data and not data.endswith(b"\n")):
             try:
                 self._rewrite()

@@ -19,6 +19,7 @@ from agent.openflow.codec.flow import Flow
 from agent.openflow.codec.match import canonical
 from agent.openflow.codec.messages import FlowCommand, Group, Meter
 from agent.openflow.connection import Connection
+from agent.pipeline.cookies import ROUND_SHIFT
 from agent.pipeline.desired import Desired
 from agent.pipeline.results import CommitResult, FlowFailure, ProgrammerError
 from agent.pipeline.tables import Layout
@@ -34,11 +35,13 @@ class Installer:
     def __init__(
         self,
         layout: Layout,
+        round_number: int,
         desired: Desired,
         groups: dict[int, tuple[str, Group]],
         meters: dict[int, tuple[str, Meter]],
     ) -> None:
         self._layout = layout
+        self._round = round_number
         self._desired = desired
         self._groups = groups  # wanted, with their owners
         self._meters = meters
@@ -49,14 +52,18 @@ class Installer:
         self.before_sending: list[Callable[[], None]] = []
 
     async def dump(self, connection: Connection) -> list[Flow]:
-        """The flows in the switch, without those that packets have written."""
+        """The flows in the switch, without those that packets have written (in this round of tables)."""
         learned = self._layout.learned
         found: list[Flow] = []
         xid = connection.next_xid()
         for part in await connection.collect(xid, m.flow_desc_request(xid)):
             found += descriptions.flows(part)
             await asyncio.sleep(0)
-        return [flow for flow in found if flow.table not in learned] if learned else found
+        if not learned:
+            return found
+        return [
+            flow for flow in found if flow.table not in learned or flow.cookie >> ROUND_SHIFT != self._round
+        ]
 
     async def apply_difference(
         self, connection: Connection, found: list[Flow], keep_unclaimed: bool

@@ -59,7 +59,7 @@ class FlowProgrammer:
         self._desired = Desired()
         self._groups: dict[int, tuple[str, Group]] = {}
         self._meters: dict[int, tuple[str, Meter]] = {}
-        self._installer = Installer(self.layout, self._desired, self._groups, self._meters)
+        self._installer = Installer(self.layout, self.round, self._desired, self._groups, self._meters)
         self._connection: Connection | None = None
         self._ready = asyncio.Event()
         self._lock = asyncio.Lock()

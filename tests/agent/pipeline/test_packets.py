@@ -13,6 +13,7 @@ import pytest_asyncio
 
 from agent.model import Direction, PolicyRule, ServicePort
 from agent.pipeline.client import ConjunctionIds, FlowProgrammer, PodConnectivity, PolicyFlows
+from agent.pipeline.policy_flows import BLOCK
 from tests.agent.pipeline.nodes import rule
 from tests.agent.pipeline.oracle import passes
 from tests.support.ovs import OpenVSwitch, unique
@@ -185,6 +186,16 @@ async def test_random_rules(net: PodNet, agent: Agent, seed: int) -> None:
     await check(net, agent)
     await agent.set(*random_rules(net, chance))
     await check(net, agent)
+
+
+async def test_rules_with_ids_of_different_blocks(net: PodNet, agent: Agent) -> None:
+    """Ids beyond what one flow can carry use flows with a match of their own, and mean the same."""
+    for seed, first in ((3, BLOCK - 1), (4, 3 * BLOCK - 2), (5, 40 * BLOCK - 1)):
+        agent.ids._next = first
+        agent.ids._free.clear()
+        await agent.set(*random_rules(net, random.Random(seed)))
+        await check(net, agent)
+        await agent.set()
 
 
 def random_rules(net: PodNet, chance: random.Random) -> list[PolicyRule]:

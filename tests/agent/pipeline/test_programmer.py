@@ -225,11 +225,13 @@ async def test_flows_that_packets_wrote_are_left_alone(
     programmer: FlowProgrammer, bridge: OpenVSwitch
 ) -> None:
     number = next(iter(programmer.layout.learned))
-    learned = f"table={number},priority=200,idle_timeout=60,sctp,tp_src=80,actions=set_field:1->reg10"
+    learned = f"table={number},cookie={1 << 48},idle_timeout=60,sctp,tp_src=80,actions=set_field:1->reg10"
+    old = f"table={number},cookie={7 << 48},udp,actions=drop"  # from when the tables had other numbers
     bridge.ofctl("add-flow", bridge.bridge(BRIDGE), learned)
+    bridge.ofctl("add-flow", bridge.bridge(BRIDGE), old)
     bridge.ofctl("add-flow", bridge.bridge(BRIDGE), "table=3,priority=7,tcp,actions=drop")
     result = await programmer.synchronize()
-    assert (result.added, result.modified, result.deleted) == (0, 0, 1)
+    assert (result.added, result.modified, result.deleted) == (0, 0, 2)
     assert any("SCTPLearned" in line for line in dump(bridge))
 
 
