@@ -1,8 +1,8 @@
 """Whether aggregated servers answer: the Available condition of each APIService, and their discovery.
 
-A server is asked for its group version again and again: soon while it is not there (0.1 s to 2 s), every 10 s
-while it is, at once when the APIService, its Service or Endpoints change and when a call to it fails. What it
-serves is read at the same time, so that discovery needs to wait for nobody.
+A server is asked for its group version again and again: soon while it is not there (0.1 s to 1 s), every 10 s
+while it is, at once when the APIService, its Service or Endpoints change, when a call to it fails, and when
+somebody wants to know (discovery waits a moment for the answer). What it serves is read at the same time.
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ from runtime.tasks import OnCrash, Supervisor
 
 RESOURCE = "apiservices.apiregistration.k8s.io"
 _STEADY = 10.0
-_FIRST, _SLOWEST = 0.1, 2.0
+_FIRST, _SLOWEST, _GROWTH = 0.1, 1.0, 1.2
+_DISCOVERY_WAIT = 0.3
 _TIMEOUT = aiohttp.ClientTimeout(total=3, sock_connect=2)
 AUTOMANAGED = "kube-aggregator.kubernetes.io/automanaged"
 
@@ -32,6 +33,7 @@ class _Probe:
 
     def __init__(self) -> None:
         self.wake = asyncio.Event()
+        self.asked = asyncio.Event()  # set after each question
         self.available = False
         self.resources: Object | None = None  # its APIResourceList
         self.task: asyncio.Task[None] | None = None
@@ -106,13 +108,14 @@ class Availability:
                 return  # about an APIService that is no more
             available = reason == "Passed"
             self._report_soon(name, available, reason, message)
-            delay = _STEADY if available else min(_SLOWEST, _FIRST if probe.available else delay * 2)
-            if available != probe.available:
-                delay = _STEADY if available else _FIRST
+            probe.asked.set()
+            if available:
+                delay = _STEADY
+            else:
+                delay = _FIRST if probe.available or delay == _STEADY else min(_SLOWEST, delay * _GROWTH)
             probe.available = available
             try:
                 await asyncio.wait_for(probe.wake.wait(), delay)
-                delay = _FIRST
             except TimeoutError:
                 pass
 
@@ -190,6 +193,7 @@ class Availability:
 
     async def discovery(self) -> Sequence[Object]:
         """An APIGroupDiscovery for each group of other servers, the most important first."""
+        await self._ask_the_absent()
         groups: dict[str, list[Object]] = {}
         for api_service in self._registry.items(RESOURCE):
             if "service" in api_service["spec"]:
@@ -204,6 +208,19 @@ class Availability:
             versions = [self._version(item) for item in ordered]
             found.append({"metadata": {"name": members[0]["spec"]["group"]}, "versions": versions})
         return found
+
+    async def _ask_the_absent(self) -> None:
+        """A server that has just come up is in the answer already."""
+        absent = [probe for probe in self._probes.values() if not probe.available]
+        if not absent:
+            return
+        for probe in absent:
+            probe.asked.clear()
+            probe.wake.set()
+        waits = [asyncio.ensure_future(probe.asked.wait()) for probe in absent]
+        _, late = await asyncio.wait(waits, timeout=_DISCOVERY_WAIT)
+        for wait in late:
+            wait.cancel()
 
     def _version(self, api_service: Object) -> Object:
         probe = self._probes.get(api_service["metadata"]["name"])
