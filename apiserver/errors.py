@@ -160,9 +160,7 @@ def bad_request(message: str) -> StatusError:
 
 
 def unauthorized() -> StatusError:
-    return StatusError(
-        401, "Unauthorized", "Unauthorized", headers={"WWW-Authenticate": 'Basic realm="kubernetes"'}
-    )
+    return StatusError(401, "Unauthorized", "Unauthorized")
 
 
 def forbidden(resource: str, group: str, name: str, why: str) -> StatusError:

@@ -14,6 +14,7 @@ import uuid
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+import msgspec
 from aiohttp import web
 
 from apiserver import errors, render
@@ -21,7 +22,7 @@ from apiserver.auth import ANONYMOUS, AllowAll, Authenticator, Authorizer, User
 from apiserver.discovery import Discovery
 from apiserver.endpoints import Endpoint
 from apiserver.health import HealthChecks
-from apiserver.negotiation import error_form
+from apiserver.negotiation import JSON, error_form
 from apiserver.openapi import OpenAPI
 from apiserver.registry import Registry
 from apiserver.request import Context, RequestInfo, parse_path, truthy
@@ -198,7 +199,7 @@ class ApiServer:
         if path == "/":
             return self._index(200)
         if path == "/version":
-            return web.json_response(self.version, headers=render.HEADERS)
+            return render.respond(None, msgspec.json.encode(self.version), JSON)
         if path.startswith("/openapi/"):
             answer = await self.openapi.serve(ctx)
             if answer is not None:
@@ -209,7 +210,7 @@ class ApiServer:
         return answer
 
     def _index(self, code: int) -> web.Response:
-        return web.json_response({"paths": self.index_paths()}, status=code, headers=render.HEADERS)
+        return render.respond(None, msgspec.json.encode({"paths": self.index_paths()}), JSON, code)
 
     def index_paths(self) -> list[str]:
         """Every path there is, as the document at / lists them."""
