@@ -127,6 +127,8 @@ class PodAttacher:
         mac = random_mac()
         mtu = self.mtu(request)
         gateways = self._gateways(addresses)
+        if self._bridge.port(name) is not None:  # of an interrupted attempt: its number is not to be trusted
+            await self._bridge.delete_port(name)
         host_mac = await self._netlink.run(
             lambda ipr: veth.create_pair(ipr, name, request.ifname, request.netns, mac, mtu)
         )

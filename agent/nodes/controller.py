@@ -15,6 +15,7 @@ from pyroute2 import IPRoute
 
 from agent.model import NodeConfig, RemoteNode
 from agent.nodes.gateway import configure_gateway, gateway_addresses
+from agent.nodes.hostrules import HostRules
 from agent.nodes.netlink import Netlink
 from agent.nodes.objects import NodeFacts, decode_node
 from agent.nodes.routes import reconcile_routes
@@ -63,6 +64,7 @@ class NodeController:
         self._programmer = programmer
         self._netlink = netlink
         self._neighbors = neighbors
+        self._rules = HostRules(config)
         self._facts: dict[str, NodeFacts] = {}
         self._installed: dict[str, RemoteNode] = {}
         self._listing: set[str] | None = None
@@ -186,6 +188,7 @@ class NodeController:
             await self._programmer.commit()
         wanted = list(peers.values())
         await self._netlink.run(lambda ipr: self._reconcile_kernel(ipr, wanted))
+        await self._rules.reconcile(wanted)
         if self._neighbors is not None:
             await self._neighbors.reconcile(wanted)
 

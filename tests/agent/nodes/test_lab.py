@@ -142,6 +142,20 @@ def test_gateway_routes_and_pods_across_the_tunnel(nodes: Pair) -> None:
     assert [(entry["dst"], entry["lladdr"]) for entry in neighbors] == [("fd00:10:77:2::1", VIRTUAL_MAC)]
 
 
+@pytest.mark.skipif(shutil.which("nft") is None, reason="nft is missing: install Debian's nftables")
+def test_a_pod_reaches_outside_addresses_by_its_nodes_address(nodes: Pair) -> None:
+    first, second = nodes
+    first.add("web-0")
+    second.ovs.namespace.run("ip", "route", "del", "10.77.1.0/24")  # as everybody outside the cluster
+    assert first.ping("web-0", "192.0.2.2", 2)
+    table = first.ovs.namespace.run("nft", "list", "table", "inet", "antrea")
+    assert "ip saddr 10.77.1.0/24" in table
+    assert "10.77.2." in table  # nft may write adjacent prefixes as one range
+    first.ovs.namespace.run("nft", "delete", "table", "inet", "antrea")
+    first.set_nodes(OBJECTS)
+    assert "masquerade" in first.ovs.namespace.run("nft", "list", "table", "inet", "antrea")
+
+
 def test_a_large_packet_crosses_the_tunnel(nodes: Pair) -> None:
     first, second = nodes
     first.add("web-0")
