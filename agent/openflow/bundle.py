@@ -25,6 +25,8 @@ from agent.openflow.connection import ANSWER_TIMEOUT, BUNDLE_XIDS, Connection, C
 
 BLOCK = 1000  # messages in one write
 
+_LAST_FIRST = 0xF0000000  # leaves room for 250 million messages before the xids of control messages
+
 _ids = itertools.count(1)
 
 
@@ -44,6 +46,9 @@ class Bundle:
     def __init__(self, connection: Connection, *, flags: int = m.ATOMIC | m.ORDERED) -> None:
         self.connection = connection
         self.count = 0
+        # Each bundle has xids of its own: an error that comes late for one that was given up is not
+        # taken for an error of the next.
+        self._first = connection.bundle_xid if connection.bundle_xid < _LAST_FIRST else BUNDLE_XIDS
         self._number = next(_ids) & 0xFFFFFFFF
         self._flags = flags
         self._pack = m.bundled_flow_mods(self._number, flags)
@@ -67,6 +72,7 @@ class Bundle:
                 return
             await self._commit()
         finally:
+            self.connection.bundle_xid = self._first + self.count
             if self.connection.sink is self:
                 self.connection.sink = None
 
@@ -74,12 +80,12 @@ class Bundle:
 
     def add_flow(self, command: int, cookie: int, key: bytes, body: bytes) -> None:
         """Raises CodecError if the flow does not fit into a message; the bundle stays usable without it."""
-        self._block.append(self._pack(BUNDLE_XIDS + self.count, command, cookie, key, body))
+        self._block.append(self._pack(self._first + self.count, command, cookie, key, body))
         self.count += 1
 
     def add_message(self, message: bytes) -> None:
         """Any other message that may stand in a bundle (group-mods). Its xid is replaced."""
-        xid = (BUNDLE_XIDS + self.count).to_bytes(4, "big")
+        xid = (self._first + self.count).to_bytes(4, "big")
         self._block.append(m.bundle_add(self._number, message[:4] + xid + message[8:], self._flags))
         self.count += 1
 
@@ -122,7 +128,7 @@ class Bundle:
                     ConnectionLost(f"{self.connection.path} was lost within a bundle")
                 )
             return
-        index = event.xid - BUNDLE_XIDS
+        index = event.xid - self._first
         if isinstance(event, ErrorMessage) and 0 <= index < self.count:
             self._faults[index] = event
         elif isinstance(event, BundleReply) and event.kind == BundleControl.OPEN_REPLY:

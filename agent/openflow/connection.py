@@ -78,6 +78,7 @@ class Connection(asyncio.Protocol):
     def __init__(self, path: str) -> None:
         self.path = path
         self.sink: Sink | None = None
+        self.bundle_xid = BUNDLE_XIDS  # of the first message of the next bundle
         self._loop = asyncio.get_running_loop()
         self._stream = Stream()
         self._transport: asyncio.Transport | None = None

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import bisect
 import logging
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 
 from agent.openflow.codec.flow import Flow, conjunctions, join_conjunctions
@@ -20,41 +21,55 @@ log = logging.getLogger(__name__)
 
 
 class _Shared:
-    """The claims of several owners on one key."""
+    """The claims of several owners on one key. Thousands of rules may share a flow: nothing here that a
+    commit needs walks through all claims."""
 
-    __slots__ = ("_actions", "_plain", "claims")
+    __slots__ = ("_actions", "_plain", "_twice", "claims")
 
     def __init__(self) -> None:
         self.claims: dict[int, Flow] = {}  # by identity: two owners may want equal flows
         self._actions: list[bytes] = []  # the conjunction actions of all claims, ordered
-        self._plain = 0  # how many claims are not conjunctive
+        self._twice = 0  # how many of them are there more than once
+        self._plain: Counter[tuple[bytes, int]] = Counter()  # what the claims that are not conjunctive want
 
     def add(self, flow: Flow) -> None:
         self.claims[id(flow)] = flow
         found = conjunctions(flow.body)
         if found is None:
-            self._plain += 1
+            self._plain[flow.body, flow.cookie] += 1
             return
+        actions = self._actions
         for action in found:
-            bisect.insort(self._actions, action)
+            index = bisect.bisect_left(actions, action)
+            if index < len(actions) and actions[index] == action:
+                self._twice += 1
+            actions.insert(index, action)
 
     def remove(self, flow: Flow) -> None:
         del self.claims[id(flow)]
         found = conjunctions(flow.body)
         if found is None:
-            self._plain -= 1
+            self._plain[flow.body, flow.cookie] -= 1
+            if not self._plain[flow.body, flow.cookie]:
+                del self._plain[flow.body, flow.cookie]
             return
+        actions = self._actions
         for action in found:
-            del self._actions[bisect.bisect_left(self._actions, action)]
+            index = bisect.bisect_left(actions, action)
+            del actions[index]
+            if index < len(actions) and actions[index] == action:
+                self._twice -= 1
 
     def flow(self) -> Flow:
         first = next(iter(self.claims.values()))
         if not self._plain:
-            return Flow(first.key, first.cookie, join_conjunctions(list(dict.fromkeys(self._actions))))
-        if any(other.body != first.body or other.cookie != first.cookie for other in self.claims.values()):
+            actions = list(dict.fromkeys(self._actions)) if self._twice else self._actions
+            return Flow(first.key, first.cookie, join_conjunctions(actions))
+        if self._actions or len(self._plain) > 1:
+            different = {(flow.body, flow.cookie): flow for flow in self.claims.values()}
             log.error(
                 "several features want different flows under one match; the first one stays:%s",
-                "".join(f"\n{flow}" for flow in self.claims.values()),
+                "".join(f"\n{flow}" for flow in different.values()),
             )
         return first
 

@@ -270,7 +270,7 @@ class _AddressClause:
                     append(head4 + int(address).to_bytes(4, "big"))  # type: ignore[arg-type]
             elif kind is OFPort:
                 port = address.number  # type: ignore[union-attr]
-                append(m.in_port(port) if self._source else r.TARGET_PORT.match(port))
+                append(m.in_port(port) if self._source else _to_port(port))
             elif kind is ipaddress.IPv6Address:
                 if head6 is not None:
                     append(head6 + int(address).to_bytes(16, "big"))  # type: ignore[arg-type]
@@ -281,6 +281,11 @@ class _AddressClause:
     def _network(self, network: ipaddress.IPv4Network | ipaddress.IPv6Network) -> bytes:
         field = self._field4 if network.version == 4 else self._field6
         return m.ip(network.version) + m.masked(field, int(network.network_address), int(network.netmask))
+
+
+@functools.lru_cache(maxsize=4096)
+def _to_port(number: int) -> bytes:
+    return r.TARGET_PORT.match(number)
 
 
 @functools.lru_cache(maxsize=4096)

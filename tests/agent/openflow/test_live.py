@@ -124,6 +124,19 @@ async def test_bundles_are_all_or_nothing(connection: Connection) -> None:
     assert await read(connection) == [good]
 
 
+async def test_late_errors_of_a_bundle_that_was_given_up_do_no_harm(connection: Connection) -> None:
+    bad = Flow.of(5, 2, b"", a.goto(4))
+    with pytest.raises(RuntimeError):
+        async with Bundle(connection) as bundle:
+            for _ in range(50):
+                bundle.add_flow(FlowCommand.ADD, 0, bad.key, bad.body)
+            raise RuntimeError("given up while the switch is about to refuse")
+    async with Bundle(connection) as bundle:
+        for priority in range(50):
+            bundle.add_flow(FlowCommand.ADD, 0, Flow.of(5, priority, b"").key, b"")
+    assert len(await read(connection)) == 50
+
+
 async def test_packets_come_up_and_go_on(ovs: OpenVSwitch, connection: Connection) -> None:
     """A packet is paused by the pipeline, seen here, resumed, and counted behind the pause."""
     connection.send(msg.set_controller_id(connection.next_xid(), 77))

@@ -301,3 +301,15 @@ async def test_a_bridge_that_is_not_there(ovs: OpenVSwitch, tmp_path: Path) -> N
     programmer = FlowProgrammer(ovs.run_dir / "br-none.mgmt", NODE1, tmp_path)
     with pytest.raises(ProgrammerError, match=r"br-none\.mgmt gave no connection"):
         await programmer.start(timeout=0.3)
+
+
+@pytest.mark.parametrize("delay", [0, 0.001, 0.005, 0.02])
+async def test_a_commit_that_is_cancelled_loses_nothing(programmer: FlowProgrammer, delay: float) -> None:
+    programmer.want("x", [flow(number) for number in range(1, 5000)])
+    task = asyncio.create_task(programmer.commit())
+    await asyncio.sleep(delay)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    assert (await programmer.commit()).failures == ()
+    assert (await programmer.synchronize()).total == 0
+    assert programmer.table_counts()["DNAT"] == 5000
