@@ -113,7 +113,24 @@ class RunningLab:
             await switches
         for name in names:
             await self._start_node_processes(name)
-        await asyncio.gather(*(self._wait_node_ready(name) for name in names))
+        await asyncio.gather(*(self._wait_node_ready(name) for name in names), self._wait_aggregated())
+
+    async def _wait_aggregated(self, timeout: float = 30.0) -> None:
+        """Wait until the controller's API groups are there: kubectl remembers for long which ones are not."""
+        path = "/apis/apiregistration.k8s.io/v1/apiservices"
+        deadline = time.monotonic() + timeout
+        while True:
+            absent = {}
+            for item in (await self.client.request("GET", path)).json()["items"]:
+                conditions = (item.get("status") or {}).get("conditions") or [{}]
+                if "service" in item["spec"] and conditions[0].get("status") != "True":
+                    absent[item["metadata"]["name"]] = conditions[0].get("message", "not asked yet")
+            if not absent:
+                return
+            if time.monotonic() > deadline:
+                name, reason = min(absent.items())
+                raise LabError(f"the API group of APIService {name} does not answer: {reason}")
+            await asyncio.sleep(0.05)
 
     def _open_api_socket(self) -> socket.socket:
         """The API's address on the host: loopback only. It stays open over the API's restarts."""
