@@ -188,6 +188,18 @@ async def test_random_rules(net: PodNet, agent: Agent, seed: int) -> None:
     await check(net, agent)
 
 
+async def test_a_repeated_syn_does_not_pass_where_the_first_did_not(net: PodNet, agent: Agent) -> None:
+    """The sender's policy lets it out and so makes a conntrack entry; the receiver's policy stops it. The
+    sender's kernel tries again after 1 s and 3 s, and conntrack knows the connection by then."""
+    a, b, _ = net.hosts.values()
+    await agent.set(
+        rule("out", OUT, members(a), members(b), (TCP80,), isolated=members(a)),
+        rule("in", IN, isolated=[port_of(b)], action=None),
+    )
+    probe = Probe(a, b, "TCP", 80)
+    assert await asyncio.to_thread(net.probe, [probe], 3.5) == {probe: False}
+
+
 async def test_rules_with_ids_of_different_blocks(net: PodNet, agent: Agent) -> None:
     """Ids beyond what one flow can carry use flows with a match of their own, and mean the same."""
     for seed, first in ((3, BLOCK - 1), (4, 3 * BLOCK - 2), (5, 40 * BLOCK - 1)):
