@@ -101,6 +101,7 @@ class PodAttacher:
         if existing is not None:
             attachment = await self._intact(request, existing)
             if attachment is not None:
+                await self._await_policies(request)
                 return attachment
             logger.info(
                 "The interface %s of %s/%s is incomplete and is made anew", existing.name, *existing.key
@@ -151,16 +152,20 @@ class PodAttacher:
         ofport = await self._bridge.add_pod_port(interface, request.netns, request.ifname)
         interface = replace(interface, ofport=ofport)
         self._interfaces.add(interface)
-        if await self._readiness.wait(request.pod_uid, self._policy_wait_timeout) is Readiness.TIMED_OUT:
+        await self._await_policies(request)
+        self._connectivity.install_pod(interface)
+        await self._commit(name)
+        self._announce(request, mac, addresses)
+        return Attachment(name, host_mac, mac, addresses, gateways)
+
+    async def _await_policies(self, request: Request) -> None:
+        readiness = await self._readiness.wait(request.pod_uid, self._policy_wait_timeout)
+        if readiness is Readiness.TIMED_OUT:
             raise CNIError(
                 TRY_AGAIN_LATER,
                 f"The policies for {request.namespace}/{request.pod} were not realized within "
                 f"{self._policy_wait_timeout:g} s, please retry later",
             )
-        self._connectivity.install_pod(interface)
-        await self._commit(name)
-        self._announce(request, mac, addresses)
-        return Attachment(name, host_mac, mac, addresses, gateways)
 
     def _existing(self, request: Request) -> PodInterface | None:
         end = "-" + suffix(request.container_id, request.ifname)

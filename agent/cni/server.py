@@ -7,7 +7,6 @@ out to its end even when the plugin that sent it has been killed: half a DEL is 
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import os
 from collections.abc import Awaitable, Callable, Collection
 from contextlib import suppress
@@ -16,21 +15,20 @@ from typing import Any
 
 import grpc
 import grpc.aio
-import msgspec
 
 from agent.cni import v1beta1_pb2 as pb
 from agent.cni.attach import PodAttacher
 from agent.cni.errors import (
     CONFIG_INTERFACE_FAILURE,
-    DECODING_FAILURE,
     INVALID_NETWORK_CONFIG,
     TRY_AGAIN_LATER,
-    UNSUPPORTED_FIELD,
     CNIError,
 )
+from agent.cni.locks import KeyedLocks
 from agent.cni.pods import LocalPod
+from agent.cni.previous import previous_result
 from agent.cni.requests import NetworkConfig, Request, decode_request
-from agent.cni.results import Address, add_result
+from agent.cni.results import add_result
 from agent.interfaces import InterfaceStore
 from runtime import log
 
@@ -63,7 +61,7 @@ class CNIServer:
         self._interfaces = interfaces
         self._netns_prefix = netns_prefix.rstrip("/")
         self._network_wait = network_wait
-        self._locks: dict[str, tuple[asyncio.Lock, int]] = {}
+        self._locks = KeyedLocks()
         self._running: set[asyncio.Task[pb.CniCmdResponse]] = set()
         self._server: grpc.aio.Server | None = None
 
@@ -78,7 +76,7 @@ class CNIServer:
         """
         for interface in list(self._attacher.stale.values()):
             try:
-                async with _Held(self._locks, interface.container_id):
+                async with self._locks.hold(interface.container_id):
                     await self._attacher.discard(interface)
             except CNIError as error:
                 logger.warning("%s", error)
@@ -162,7 +160,7 @@ class CNIServer:
 
     async def _add(self, request: Request) -> bytes:
         await self._wait_ready()
-        async with _Held(self._locks, request.container_id):
+        async with self._locks.hold(request.container_id):
             attachment = await self._attacher.attach(request)
         logger.info(
             "Attached %s/%s as %s: %s",
@@ -175,14 +173,14 @@ class CNIServer:
 
     async def _delete(self, request: Request) -> bytes:
         await self._wait_ready()
-        async with _Held(self._locks, request.container_id):
+        async with self._locks.hold(request.container_id):
             await self._attacher.detach(request)
         logger.info("Detached container %s (%s/%s)", request.container_id, request.namespace, request.pod)
         return b""
 
     async def _check(self, request: Request) -> bytes:
         addresses, mac = previous_result(request)
-        async with _Held(self._locks, request.container_id):
+        async with self._locks.hold(request.container_id):
             await self._attacher.check(request, addresses, mac)
         return b""
 
@@ -211,77 +209,3 @@ class CNIServer:
                     Request("DEL", container_id, "", ifname, NetworkConfig(), b"", request.version)
                 )
         return b""
-
-
-class _Held:
-    """Requests for one container run one after another; the lock is forgotten with its last user."""
-
-    def __init__(self, locks: dict[str, tuple[asyncio.Lock, int]], key: str) -> None:
-        self._locks = locks
-        self._key = key
-
-    async def __aenter__(self) -> None:
-        lock, users = self._locks.get(self._key, (None, 0))
-        lock = lock or asyncio.Lock()
-        self._locks[self._key] = (lock, users + 1)
-        try:
-            await lock.acquire()
-        except BaseException:
-            self._leave()
-            raise
-
-    async def __aexit__(self, *_: object) -> None:
-        self._locks[self._key][0].release()
-        self._leave()
-
-    def _leave(self) -> None:
-        lock, users = self._locks[self._key]
-        if users == 1:
-            del self._locks[self._key]
-        else:
-            self._locks[self._key] = (lock, users - 1)
-
-
-class _PrevInterface(msgspec.Struct):
-    name: str = ""
-    mac: str = ""
-    sandbox: str = ""
-
-
-class _PrevIP(msgspec.Struct):
-    address: str = ""
-    interface: int | None = None
-
-
-class _PrevResult(msgspec.Struct):
-    interfaces: list[_PrevInterface] | None = None
-    ips: list[_PrevIP] | None = None
-
-
-def previous_result(request: Request) -> tuple[set[Address], str]:
-    """What ``prevResult`` says of the pod's interface: its addresses and its MAC. Raises CNIError."""
-    if bytes(request.config.prev_result) in (b"", b"null"):
-        raise CNIError(UNSUPPORTED_FIELD, "Network configuration does not support prevResult=null")
-    try:
-        previous = msgspec.json.decode(request.config.prev_result, type=_PrevResult)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise CNIError(DECODING_FAILURE, f"Failed to decode prevResult: {error}") from error
-    interfaces = previous.interfaces or []
-    # The host's end of the cable has no sandbox, and may have the same name.
-    index = next(
-        (i for i, entry in enumerate(interfaces) if entry.name == request.ifname and entry.sandbox), None
-    )
-    if index is None:
-        raise CNIError(
-            INVALID_NETWORK_CONFIG,
-            f"prevResult does not match network configuration: it has no interface {request.ifname}",
-        )
-    try:
-        addresses = {
-            ipaddress.ip_interface(entry.address)
-            for entry in previous.ips or ()
-            if entry.interface is None or entry.interface == index
-        }
-    except ValueError as error:
-        raise CNIError(DECODING_FAILURE, f"Failed to decode prevResult: {error}") from error
-    return addresses, interfaces[index].mac

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from agent.cni import v1beta1_pb2 as pb
 from agent.cni.errors import CNIError
 from agent.cni.naming import host_interface_name
+from agent.cni.previous import previous_result
 from agent.cni.requests import SUPPORTED_VERSIONS, Request, decode_request
 from agent.cni.results import Attachment, add_result
-from agent.cni.server import previous_result
 
 CONFIG: dict[str, Any] = {
     "cniVersion": "1.0.0",
