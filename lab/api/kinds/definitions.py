@@ -50,8 +50,9 @@ class Definitions(BuiltIn):
         super().prepare_update(new, old)
         stored = list(new.get("status", {}).get("storedVersions", ()))
         for version in new["spec"].get("versions", ()):
-            if version.get("storage") and version.get("name") not in stored:
-                stored.append(version["name"])
+            label = version.get("name")
+            if version.get("storage") and label and label not in stored:
+                stored.append(label)
         new["status"] = {**new.get("status", {}), "storedVersions": stored}
 
     def validate(self, obj: Object, errors: FieldErrors) -> None:
