@@ -12,7 +12,7 @@ from rich.table import Table
 
 from lab import apply as manifests
 from lab.cli_probe import exec_, matrix, probe
-from lab.console import err, existing, name_option, out, reporting, say
+from lab.console import existing, name_option, out, reporting, say
 from lab.directory import FAMILIES, labs
 from lab.errors import LabError
 from lab.handle import Lab
@@ -218,5 +218,3 @@ main.add_command(exec_)
 
 if __name__ == "__main__":
     main()
-
-__all__ = ["err", "main"]

@@ -61,7 +61,7 @@ class Lab:
         )
         self.directory.create(facts)
         with open(self.directory.supervisor_log, "ab") as log:
-            subprocess.Popen(
+            supervisor = subprocess.Popen(
                 [sys.executable, "-m", "lab.supervisor", str(self.directory.path), str(nodes)],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -72,7 +72,7 @@ class Lab:
             )
         deadline = time.monotonic() + 15
         while not self.directory.control_socket.exists():
-            if time.monotonic() > deadline:
+            if supervisor.poll() is not None or time.monotonic() > deadline:
                 raise LabError(
                     f"the lab's supervisor did not start; its log is {self.directory.supervisor_log}"
                 )

@@ -22,7 +22,7 @@ from pathlib import Path
 
 from lab.nodes import netns
 from lab.probing.attempts import Attempt, TcpAttempt, Verdict, attempt
-from lab.probing.model import PASSED, Outcome, Probe, Result
+from lab.probing.model import Outcome, Probe, Result
 from lab.probing.ports import SourcePorts
 
 DEFAULT_TIMEOUT = 1.0  # seconds until silence counts as "dropped"
@@ -293,7 +293,3 @@ class Prober:
             self._drop(flight, each)
         outcome, answer, detail = verdict
         flight.done(Result(flight.probe, outcome, flight.sent_at, time.monotonic(), answer, detail))
-
-
-def passed(results: Iterable[Result]) -> list[Result]:
-    return [result for result in results if result.outcome in PASSED]

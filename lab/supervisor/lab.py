@@ -6,11 +6,11 @@ import asyncio
 import json
 import os
 import re
+import shutil
 import signal
 import socket
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 from client import kubeconfig as kubeconfigs
@@ -19,7 +19,7 @@ from client.resources import AGENT_INFOS, LEASES, NODES, PODS
 from client.rest import RestClient
 from lab import bootstrap
 from lab.addressing import MAX_NODES, node_addresses
-from lab.directory import LabDirectory, NodeDirectory
+from lab.directory import LabDirectory
 from lab.errors import LabError
 from lab.journal import Journal
 from lab.nodes import netns, ovs, topology
@@ -286,12 +286,6 @@ class RunningLab:
             self.directory.control_netns, self.directory.node_netns(name), self.nodes[name], self.journal
         )
         self.nodes.pop(name, None)
-        self._forget_directory(node)
-
-    @staticmethod
-    def _forget_directory(node: NodeDirectory) -> None:
-        import shutil
-
         shutil.rmtree(node.path, ignore_errors=True)
 
     # -- going down --------------------------------------------------------------------------------
@@ -406,7 +400,3 @@ def _free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
-
-
-def log_of(directory: LabDirectory) -> Path:
-    return directory.supervisor_log

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import signal
@@ -63,7 +64,8 @@ async def test_pods_come_answer_and_go(lab: Lab) -> None:
             "protocol": "TCP",
             "allowed": {"life/a": everybody, "life/b": everybody, "life/silent": everybody},
         }
-        by_number = json.loads(cli("matrix", "--name", lab.name, "-n", "life", "-p", "53", "-T", "udp", "-o", "json").stdout)  # fmt: skip
+        output = cli("matrix", "--name", lab.name, "-n", "life", "-p", "53", "-T", "udp", "-o", "json").stdout
+        by_number = json.loads(output)
         assert by_number["port"] == 53
         assert by_number["allowed"]["life/a"] == {**everybody, "life/silent": False}
         assert cli("probe", "--name", lab.name, "life/a", "life/b:80").returncode == 0
@@ -98,7 +100,7 @@ async def test_a_pod_outlives_its_kubelet_and_is_restarted_when_it_dies(lab: Lab
         assert first
         killed = lab.kill("node-1/kubelet")
         until(lambda: lab.process("node-1/kubelet")["pid"] not in (None, killed))
-        time.sleep(1.0)
+        await asyncio.sleep(1.0)
         assert responder() == first
         os.kill(first, signal.SIGKILL)
         until(lambda: responder() not in (None, first))
@@ -236,9 +238,8 @@ def test_up_after_a_crash_clears_first() -> None:
 @pytest.mark.parametrize("seconds", [0.05, 0.3, 0.8, 1.5])
 def test_a_supervisor_that_is_killed_while_it_comes_up_leaves_nothing(seconds: float) -> None:
     lab = Lab(f"cut-{int(seconds * 100)}")
-    starting = subprocess.Popen(
-        [command("antrea-lab"), "up", "--name", lab.name, "--nodes", "2"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )  # fmt: skip
+    argv = [command("antrea-lab"), "up", "--name", lab.name, "--nodes", "2"]
+    starting = subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         until(lambda: lab.directory.exists)
         token = lab.directory.facts().token

@@ -61,6 +61,7 @@ class Sandboxes:
     def __init__(self, config: KubeletConfig) -> None:
         self._config = config
         self._journal = Journal(Path(config.journal))
+        self._journal.compact()
         config.sandboxes.mkdir(parents=True, exist_ok=True)
 
     def load(self) -> dict[str, Sandbox]:

@@ -1,0 +1,1 @@
+"""Manifests that a lab applies before its controller and agents start: data, in the order of the names."""
