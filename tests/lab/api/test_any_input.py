@@ -51,7 +51,7 @@ json_values = st.recursive(
 
 
 class Writer:
-    """Writes documents of a type's shape: fields left out at random, values of the right type or (rarely) not."""
+    """Writes documents of a type's shape: fields left out at random, values now and then of a wrong type."""
 
     def __init__(self, seed: int) -> None:
         self.random = random.Random(seed)
