@@ -67,19 +67,20 @@ class LabelSelector(msgspec.Struct, frozen=True, rename="camel", omit_defaults=T
 class Requirement:
     """One condition on one key. ``values`` are sorted and keep duplicates, as the canonical text does."""
 
-    __slots__ = ("key", "operator", "values")
+    __slots__ = ("_positive", "key", "operator", "values")
 
     def __init__(self, key: str, operator: str, values: Iterable[str] = ()) -> None:
         self.key = key
         self.operator = operator
         self.values: tuple[str, ...] = tuple(sorted(values))
+        self._positive = operator in (IN, EQUALS, DOUBLE_EQUALS)
 
     def matches(self, labels: Mapping[str, str]) -> bool:
         """Negative operators are true where the key is absent; > and < are false without an integer."""
-        operator = self.operator
         value = labels.get(self.key)
-        if operator in (IN, EQUALS, DOUBLE_EQUALS):
-            return value is not None and value in self.values
+        if self._positive:
+            return value in self.values
+        operator = self.operator
         if operator == EXISTS:
             return value is not None
         if operator == DOES_NOT_EXIST:
@@ -94,7 +95,7 @@ class Requirement:
     @property
     def positive_values(self) -> tuple[str, ...] | None:
         """The values of which the label must have one, or None where the operator names no such values."""
-        return self.values if self.operator in (IN, EQUALS, DOUBLE_EQUALS) else None
+        return self.values if self._positive else None
 
     def __str__(self) -> str:
         if self.operator == EXISTS:
@@ -139,7 +140,10 @@ class Selector:
         """Whether an object with these labels (None: without labels) is selected."""
         if labels is None:
             labels = {}
-        return all(requirement.matches(labels) for requirement in self.requirements)
+        for requirement in self.requirements:  # noqa: SIM110 - a loop takes half the time of all()
+            if not requirement.matches(labels):
+                return False
+        return True
 
     def __str__(self) -> str:
         return self.text

@@ -68,11 +68,10 @@ class Graph:
         except MalformedObject:
             self._tidy(namespace)
             raise
-        labels = pod_labels(pod)
-        key = labels_key(labels)
+        key = labels_key(pod)
         label_set = namespace.label_sets.get(key)
         if label_set is None:
-            label_set = LabelSet(namespace, key, labels)
+            label_set = LabelSet(namespace, key, pod_labels(pod))
             self._selections.add_label_set(label_set)
         before = namespace.pods.get(name)
         if before is not None:

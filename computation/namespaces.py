@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from computation.selections import Scope, Selection
 
 # Below this many label sets a namespace is looked through; only above it pays to keep an index of its own.
-INDEX_FROM: Final = 16
+INDEX_FROM: Final = 8
 
 
 class LabelSet:

@@ -7,9 +7,9 @@ deletion do not matter.
 
 from __future__ import annotations
 
-import socket
 import sys
 from collections.abc import Mapping
+from socket import AF_INET, AF_INET6, inet_pton
 from typing import Final
 
 import msgspec
@@ -23,8 +23,8 @@ from computation.namespaces import LabelSet
 
 ENDED: Final = frozenset({"Succeeded", "Failed"})
 
-# The text of labels by which label sets are told apart.
-labels_key = msgspec.json.Encoder(order="sorted").encode
+_encode_sorted = msgspec.json.Encoder(order="sorted").encode
+_IPV4_FIELD: Final = ip_field(V4_MAPPED + bytes(4))[:-4]
 
 
 class Endpoint:
@@ -40,6 +40,11 @@ class Endpoint:
         self.node = node
 
 
+def labels_key(pod: Pod) -> bytes:
+    """By this label sets are told apart: the labels in their order and the service account."""
+    return _encode_sorted(pod.metadata.labels or None) + pod.spec.service_account_name.encode()
+
+
 def pod_labels(pod: Pod) -> Mapping[str, str]:
     """The labels that selectors see: the pod's own and its service account as one more."""
     labels = pod.metadata.labels or {}
@@ -49,35 +54,30 @@ def pod_labels(pod: Pod) -> Mapping[str, str]:
 
 def _ports(pod: Pod) -> bytes:
     """The named ports of the regular containers, encoded."""
-    fields = [
-        port_field(port.container_port, port.name, port.protocol)
-        for container in pod.spec.containers or ()
-        for port in container.ports or ()
-        if port.name
-    ]
-    return b"".join(fields)
+    fields = b""
+    for container in pod.spec.containers or ():
+        for port in container.ports or ():
+            if port.name:
+                fields += port_field(port.container_port, port.name, port.protocol)
+    return fields
 
 
 def _addresses(pod: Pod) -> bytes:
     """The pod's addresses in their order, encoded; empty where it has none."""
-    fields = []
-    for index, pod_ip in enumerate(pod.status.pod_ips or ()):
+    fields = b""
+    for pod_ip in pod.status.pod_ips or ():
         text = pod_ip.ip
         try:
             if ":" in text:
-                fields.append(ip_field(socket.inet_pton(socket.AF_INET6, text)))
+                fields += ip_field(inet_pton(AF_INET6, text))
             else:
-                fields.append(b"\x1a\x10" + V4_MAPPED + socket.inet_pton(socket.AF_INET, text))
+                fields += _IPV4_FIELD + inet_pton(AF_INET, text)
         except (OSError, ValueError):
             meta = pod.metadata
-            raise MalformedObject(
-                "Pod",
-                meta.namespace,
-                meta.name,
-                f"status.podIPs[{index}].ip",
-                f"{text!r} is not an IP address",
-            ) from None
-    return b"".join(fields)
+            field = f"status.podIPs[{(pod.status.pod_ips or ()).index(pod_ip)}].ip"
+            problem = f"{text!r} is not an IP address"
+            raise MalformedObject("Pod", meta.namespace, meta.name, field, problem) from None
+    return fields
 
 
 def members(pod: Pod, namespace_field: bytes) -> tuple[bytes | None, bytes | None, str]:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 # Below these numbers it is cheaper to look through everything than to keep an index.
 SELECTIONS_INDEX_FROM: Final = 16  # in one scope
 NAMESPACES_INDEX_FROM: Final = 16  # in the cluster
-CLUSTER_INDEX_FROM: Final = 8  # namespaces in one scope, for the index over all label sets
+CLUSTER_INDEX_FROM: Final = 32  # namespaces in one scope, for the index over all label sets
 
 
 class Selection:
