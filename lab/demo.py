@@ -114,7 +114,7 @@ class Demo:
             self._show_flows(running)
 
     def _matrix(self, prober: Prober, running: list[LabPod], expected: dict[str, dict[str, bool]]) -> None:
-        measured = matrix.measure(prober, running, running, 80, "TCP")
+        measured = matrix.measure(prober, running, running, 80, "TCP", timeout=2.0)
         out.print(measured.table(expected))
         out.print(measured.legend())
         wrong = measured.differences(expected)
