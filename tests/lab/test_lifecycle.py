@@ -55,17 +55,15 @@ async def test_pods_come_answer_and_go(lab: Lab) -> None:
         await apply.apply_all(client, [pods.namespace("life"), *wanted, pods.pod("life/silent", ports=())])
         running = await lab.wait_pods_ready(client, ["life/a", "life/b", "life/silent"])
         assert {pod.node for pod in running} == {"node-1"}
-        measured = json.loads(
-            cli("matrix", "--name", lab.name, "-n", "life", "-p", "web", "--timeout", "5", "-o", "json").stdout
-        )
+        matrix = ("matrix", "--name", lab.name, "-n", "life", "--timeout", "5", "-o", "json")
+        measured = json.loads(cli(*matrix, "-p", "web").stdout)
         everybody = {"life/a": True, "life/b": True}
         assert measured == {
             "port": "web",
             "protocol": "TCP",
             "allowed": {"life/a": everybody, "life/b": everybody, "life/silent": everybody},
         }
-        output = cli("matrix", "--name", lab.name, "-n", "life", "-p", "53", "-T", "udp", "--timeout", "5", "-o", "json").stdout
-        by_number = json.loads(output)
+        by_number = json.loads(cli(*matrix, "-p", "53", "-T", "udp").stdout)
         assert by_number["port"] == 53
         assert by_number["allowed"]["life/a"] == {**everybody, "life/silent": False}
         assert cli("probe", "--name", lab.name, "life/a", "life/b:80").returncode == 0
