@@ -45,7 +45,7 @@ class HostRules:
                 return
             if not await _nft(text, "-f", "-"):
                 raise HostRulesError("nft refused them")
-        except (HostRulesError, OSError, TimeoutError) as error:
+        except (HostRulesError, OSError, RuntimeError, TimeoutError) as error:
             self._applied = ""
             if str(error) != self._complaint:
                 self._complaint = str(error)
@@ -94,13 +94,14 @@ async def _nft(text: str, *arguments: str) -> bool:
     process = await asyncio.create_subprocess_exec(
         program,
         *arguments,
-        stdin=asyncio.subprocess.PIPE,
+        # Without rules nft may end before anything is written to it, and uvloop raises RuntimeError then.
+        stdin=asyncio.subprocess.PIPE if text else asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.DEVNULL,
         stderr=asyncio.subprocess.PIPE,
     )
     try:
         async with asyncio.timeout(TIMEOUT):
-            _, complaint = await process.communicate(text.encode())
+            _, complaint = await process.communicate(text.encode() or None)
     except BaseException:
         if process.returncode is None:
             process.kill()

@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import uvloop
 
 from agent.cni import veth
 from agent.cni.attach import PodAttacher
@@ -185,4 +186,5 @@ if __name__ == "__main__":
     parser.add_argument("--ips", default=IPS)
     parser.add_argument("--die", default="")
     parser.add_argument("--gate", type=float, default=0)
-    asyncio.run(run(parser.parse_args()))
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:  # as the agent itself runs
+        runner.run(run(parser.parse_args()))
