@@ -17,6 +17,7 @@ class World:
         self.oracle = Oracle()
         self.all = Stream(None)
         self.nodes = {node: Stream(node) for node in nodes}
+        self.node_events: dict[str, list[Event]] = {}  # of the last flush
         self.change(*manifests)
 
     def change(self, *manifests: Manifest) -> list[Event]:
@@ -35,7 +36,7 @@ class World:
 
     def flush(self) -> list[Event]:
         events = []
-        self.node_events: dict[str, list[Event]] = {node: [] for node in self.nodes}
+        self.node_events = {node: [] for node in self.nodes}
         for change in self.graph.flush():
             event = self.all.follow(change)
             if event is not None:
