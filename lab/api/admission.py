@@ -16,6 +16,23 @@ _PROTECTED = ("default", "kube-system", "kube-public")
 _TOKEN_PATH = "/var/run/secrets/kubernetes.io/serviceaccount"
 _IN_NAMESPACE_ANYWAY = ("localsubjectaccessreviews.authorization.k8s.io",)
 
+# Written into every pod, and shared by all: stored documents are never changed in place.
+_TOKEN_SOURCES = [
+    {"serviceAccountToken": {"expirationSeconds": 3607, "path": "token"}},
+    {"configMap": {"name": "kube-root-ca.crt", "items": [{"key": "ca.crt", "path": "ca.crt"}]}},
+    {
+        "downwardAPI": {
+            "items": [
+                {"path": "namespace", "fieldRef": {"apiVersion": "v1", "fieldPath": "metadata.namespace"}}
+            ]
+        }
+    },
+]
+_TOLERATIONS = [
+    {"key": key, "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 300}
+    for key in ("node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable")
+]
+
 
 class Admission:
     def __init__(self, registry: Registry, rbac: Rbac) -> None:
@@ -62,14 +79,12 @@ class Admission:
         spec.setdefault("priority", 0)
         spec.setdefault("preemptionPolicy", "PreemptLowerPriority")
         tolerations = spec.setdefault("tolerations", [])
-        for key in ("node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable"):
+        for wanted in _TOLERATIONS:
             if not any(
-                t.get("effect") in (None, "", "NoExecute") and t.get("key") in (None, "", key)
+                t.get("effect") in (None, "", "NoExecute") and t.get("key") in (None, "", wanted["key"])
                 for t in tolerations
             ):
-                tolerations.append(
-                    {"key": key, "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 300}
-                )
+                tolerations.append(wanted)
         account_name = spec.get("serviceAccountName") or "default"
         spec["serviceAccountName"] = spec["serviceAccount"] = account_name
         account = self._registry.get("serviceaccounts", operation.namespace, account_name)
@@ -145,19 +160,8 @@ def _mount_token(spec: Object) -> None:
         container.setdefault("volumeMounts", []).append(
             {"name": name, "readOnly": True, "mountPath": _TOKEN_PATH}
         )
-    sources = [
-        {"serviceAccountToken": {"expirationSeconds": 3607, "path": "token"}},
-        {"configMap": {"name": "kube-root-ca.crt", "items": [{"key": "ca.crt", "path": "ca.crt"}]}},
-        {
-            "downwardAPI": {
-                "items": [
-                    {"path": "namespace", "fieldRef": {"apiVersion": "v1", "fieldPath": "metadata.namespace"}}
-                ]
-            }
-        },
-    ]
     spec.setdefault("volumes", []).append(
-        {"name": name, "projected": {"sources": sources, "defaultMode": 420}}
+        {"name": name, "projected": {"sources": _TOKEN_SOURCES, "defaultMode": 420}}
     )
 
 

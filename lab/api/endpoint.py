@@ -6,7 +6,6 @@ decide, and answers with the object as it is stored.
 
 from __future__ import annotations
 
-import copy
 import datetime
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -26,7 +25,7 @@ from apiserver.stores import Stored
 from lab.api import patching
 from lab.api.clock import now
 from lab.api.custom.kind import CustomKind
-from lab.api.kinds.kind import Kind
+from lab.api.kinds.kind import Kind, clone
 from lab.api.ownership import FieldOwnership
 from lab.api.registry import Operation, Registry, Result
 from lab.api.schema.decode import DecodeError
@@ -272,7 +271,7 @@ class ObjectEndpoint(StoreEndpoint):
         operation = self._operation(ctx, "update", subresource)
 
         def change(current: Object, version: int) -> Object:
-            before = full_object(self.info, copy.deepcopy(self.from_stored(current)), version)
+            before = full_object(self.info, clone(self.from_stored(current)), version)
             after = patching.apply_patch(kind, media, before, patch)
             _check_identity(kind, after, namespace, name)
             obj = self._decode(ctx, after)

@@ -140,6 +140,8 @@ def main() -> int:
 
 async def serve(options: Options, supervisor: Supervisor) -> Cluster:
     """Starts everything; returns once it serves. The supervisor ends it."""
+    # Documents are trees: reference counting frees them, and the collector need not walk them all the time.
+    gc.set_threshold(100_000, 50, 1000)
     state = options.state_dir
     state.mkdir(parents=True, exist_ok=True, mode=0o700)
     (state / "ready").unlink(missing_ok=True)
@@ -161,9 +163,7 @@ async def serve(options: Options, supervisor: Supervisor) -> Cluster:
     cluster.follow(journal)
     supervisor.start("reactor", cluster.reactor.run, OnCrash.END)
     supervisor.start("housekeeping", cluster.housekeeping.run, OnCrash.RESTART)
-    # Documents are trees: reference counting frees them, and the collector need not walk them all the time.
     gc.freeze()
-    gc.set_threshold(100_000, 50, 1000)
 
     sockets = [_inherited(number) for number in options.listen_fds]
     names = [*_NAMES, "127.0.0.1", "::1", *(str(network[1]) for network in options.service_cidrs)]

@@ -10,7 +10,6 @@ Stored documents have no kind, apiVersion and resourceVersion, and are never cha
 
 from __future__ import annotations
 
-import copy
 import random
 import uuid
 from collections.abc import Callable, Iterator
@@ -24,7 +23,7 @@ from apiserver.errors import StatusError
 from apiserver.resources import ResourceInfo
 from apiserver.stores import Stored, Stores
 from lab.api import clock
-from lab.api.kinds.kind import Kind, Object
+from lab.api.kinds.kind import Kind, Object, clone
 from lab.api.validation.errors import FieldErrors
 from lab.api.validation.metadata import (
     FOREGROUND,
@@ -153,8 +152,13 @@ class Registry:
 
     # --- writing ---
 
-    def create(self, kind: Kind, obj: Object, operation: Operation | None = None) -> Result:
-        """Creates the decoded object (the registry owns it from now on). Raises StatusError."""
+    def create(
+        self, kind: Kind, obj: Object, operation: Operation | None = None, status: Object | None = None
+    ) -> Result:
+        """Creates the decoded object (the registry owns it from now on). Raises StatusError.
+
+        ``status`` is for those who bring a state along (manifests): clients write it in a second step.
+        """
         metadata = obj.setdefault("metadata", {})
         operation = operation or Operation(
             "create", metadata.get("namespace", ""), metadata.get("name", ""), obj, None
@@ -174,6 +178,8 @@ class Registry:
         for admission in self._admissions:
             admission(kind, operation)
         kind.prepare_create(obj)
+        if status is not None:
+            obj["status"] = status
         metadata["uid"] = str(uuid.uuid4())
         metadata["creationTimestamp"] = clock.stamp()
         if kind.tracks_generation:
@@ -217,7 +223,7 @@ class Registry:
         if stored is None:
             raise errors.not_found(info_for(kind), name)
         old: Object = stored.record.document  # type: ignore[attr-defined]
-        new = change(copy.deepcopy(old), stored.version)
+        new = change(clone(old), stored.version)
         metadata = new.setdefault("metadata", {})
         given = metadata.pop("resourceVersion", "")
         uid = metadata.get("uid")
@@ -309,7 +315,7 @@ class Registry:
         operation.old = old
         for admission in self._admissions:
             admission(kind, operation)
-        new = copy.deepcopy(old)
+        new = clone(old)
         metadata = new["metadata"]
         self._set_propagation(metadata, options)
         grace = self._grace(kind, old, options)
