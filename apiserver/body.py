@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import zlib
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 from aiohttp import web
@@ -95,6 +95,43 @@ async def read_object(ctx: Context, info: ResourceInfo, kind: str, group: str, v
     return check_kind(document, kind, group, version)
 
 
+_STRING, _NUMBER, _BOOL = str, int, bool
+_Shape = type | list[type] | dict[str, type]
+_METADATA_TYPES: dict[str, _Shape] = {
+    **dict.fromkeys(("name", "generateName", "namespace", "uid", "resourceVersion", "selfLink"), _STRING),
+    **dict.fromkeys(("creationTimestamp", "deletionTimestamp"), _STRING),
+    **dict.fromkeys(("generation", "deletionGracePeriodSeconds"), _NUMBER),
+    **dict.fromkeys(("labels", "annotations"), dict),
+    "finalizers": [_STRING],
+    "ownerReferences": [dict],
+    "managedFields": [dict],
+}
+_DELETE_TYPES: dict[str, _Shape] = {
+    "gracePeriodSeconds": _NUMBER,
+    "propagationPolicy": _STRING,
+    "orphanDependents": _BOOL,
+    "dryRun": [_STRING],
+    "preconditions": {"uid": _STRING, "resourceVersion": _STRING},
+}
+
+
+def _fits(value: Any, shape: _Shape) -> bool:
+    if value is None:
+        return True
+    if isinstance(shape, list):
+        return isinstance(value, list) and all(isinstance(item, shape[0]) for item in value)
+    if isinstance(shape, dict):
+        return isinstance(value, dict) and all(_fits(value.get(key), kind) for key, kind in shape.items())
+    return isinstance(value, shape) and (shape is not _NUMBER or not isinstance(value, bool))
+
+
+def check_types(value: Object, shapes: dict[str, _Shape], what: str) -> None:
+    """Raises BadRequest when a field that everybody relies on has another JSON type than it must."""
+    for key, shape in shapes.items():
+        if not _fits(value.get(key), shape):
+            raise errors.bad_request(f"{what}.{key}: a {type(value[key]).__name__} is not what belongs there")
+
+
 def check_kind(document: Any, kind: str, group: str, version: str) -> Object:
     """Fills in missing kind and apiVersion, refuses wrong ones, and makes sure that metadata is an object."""
     api_version = f"{group}/{version}" if group else version
@@ -121,8 +158,26 @@ def check_kind(document: Any, kind: str, group: str, version: str) -> Object:
             f'{kind} in version "{version}" cannot be handled as a {kind}: json: cannot unmarshal '
             f"{type(metadata).__name__} into Go struct field {kind}.metadata of type v1.ObjectMeta"
         )
+    check_types(
+        metadata, _METADATA_TYPES, f"{kind} in version {version!r} cannot be handled as a {kind}: metadata"
+    )
     rest = {k: v for k, v in document.items() if k not in ("kind", "apiVersion", "metadata")}
     return {"kind": kind, "apiVersion": api_version, "metadata": metadata, **rest}
+
+
+class _Preconditions(msgspec.Struct, rename="camel"):
+    uid: str | None = None
+    resource_version: str | None = None
+
+
+class _DeleteOptions(msgspec.Struct, rename="camel"):
+    """The types of the fields that count: what is read is held to them, whatever wrote it."""
+
+    grace_period_seconds: Annotated[int, msgspec.Meta(ge=-(2**31), lt=2**31)] | None = None
+    preconditions: _Preconditions | None = None
+    orphan_dependents: bool | None = None
+    propagation_policy: str | None = None
+    dry_run: list[str] | None = None
 
 
 async def read_delete_options(ctx: Context) -> Object:
@@ -137,7 +192,7 @@ async def read_delete_options(ctx: Context) -> Object:
             except ValueError as error:
                 raise errors.bad_request(f"the object provided is no DeleteOptions: {error}") from error
         elif media in (JSON, YAML):
-            decoded = parse_text(raw, media, "DeleteOptions")
+            decoded = await parse_body(raw, media, "DeleteOptions")
             if decoded is not None and not isinstance(decoded, dict):
                 raise errors.bad_request(
                     "the object provided is unrecognized (must be of type DeleteOptions)"
@@ -145,6 +200,7 @@ async def read_delete_options(ctx: Context) -> Object:
             options = decoded or {}
         else:
             raise errors.unsupported_media_type((JSON, YAML, PROTOBUF))
+    check_types(options, _DELETE_TYPES, "DeleteOptions")
     query = ctx.query
     if "gracePeriodSeconds" in query and options.get("gracePeriodSeconds") is None:
         try:
@@ -155,6 +211,16 @@ async def read_delete_options(ctx: Context) -> Object:
             ) from None
     if query.get("propagationPolicy") and not options.get("propagationPolicy"):
         options["propagationPolicy"] = query["propagationPolicy"]
+    _check_delete_options(options)
     if ctx.dry_run or "All" in (options.get("dryRun") or ()):
         options["dryRun"] = ["All"]
     return options
+
+
+def _check_delete_options(options: Object) -> None:
+    try:
+        msgspec.convert(options, _DeleteOptions)
+    except msgspec.ValidationError as error:
+        raise errors.bad_request(
+            f"the object provided is unrecognized (must be of type DeleteOptions): {error}"
+        ) from error

@@ -5,6 +5,8 @@ from __future__ import annotations
 import copy
 from typing import Any
 
+import msgspec
+
 
 class PatchError(ValueError):
     """The patch is malformed, or (``unprocessable``) does not fit the object."""
@@ -15,6 +17,7 @@ class PatchError(ValueError):
 
 
 MAX_OPERATIONS = 10_000
+MAX_COPIED = 3 * 1024 * 1024  # bytes of JSON that all copies of one patch may add: copies of copies double
 
 
 def merge_patch(target: Any, patch: Any) -> Any:
@@ -39,9 +42,18 @@ def json_patch(document: Any, patch: Any) -> Any:
             f"the allowed maximum operations in a JSON patch is {MAX_OPERATIONS}, got {len(patch)}"
         )
     document = copy.deepcopy(document)
+    copied = 0
     for operation in patch:
         if not isinstance(operation, dict) or not isinstance(operation.get("path"), str):
             raise PatchError("an operation of a json patch needs op and path")
+        if operation.get("op") == "copy" and isinstance(operation.get("from"), str):
+            copied += len(msgspec.json.encode(_get(document, operation["from"])))
+            if copied > MAX_COPIED:
+                raise PatchError(
+                    f"unable to complete the copy, the accumulated size increase of copy is {copied}, "
+                    f"exceeding the limit {MAX_COPIED}",
+                    True,
+                )
         document = _operate(document, operation)
     return document
 

@@ -318,6 +318,28 @@ async def test_propagation_policies_become_finalizers(serve: Serve, policy: str,
     assert (await call(session, "DELETE", f"{WIDGETS}/w", {"propagationPolicy": "Sideways"}))[0] in (404, 422)
 
 
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"preconditions": "uid"},
+        {"preconditions": {"uid": 5}},
+        {"dryRun": -1},
+        {"gracePeriodSeconds": "5"},
+        {"gracePeriodSeconds": 2**62},
+        {"orphanDependents": 1},
+        {"propagationPolicy": ["Orphan"]},
+    ],
+)
+async def test_delete_options_of_the_wrong_types_are_refused(serve: Serve, options: Any) -> None:
+    session = await serve(make_cluster()[0])
+    await created(session)
+    status, answer = await call(session, "DELETE", f"{WIDGETS}/w", options)
+    assert (status, answer["reason"]) == (400, "BadRequest")
+    assert "DeleteOptions" in answer["message"]
+    assert (await call(session, "DELETE", f"{WIDGETS}/w?gracePeriodSeconds={2**62}"))[0] == 400
+    assert (await call(session, "GET", f"{WIDGETS}/w"))[0] == 200
+
+
 async def test_deletecollection_takes_selectors(serve: Serve) -> None:
     session = await serve(make_cluster()[0])
     for name, color in (("a", "red"), ("b", "blue"), ("c", "red")):

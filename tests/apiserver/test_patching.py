@@ -87,6 +87,14 @@ def test_json_patches_that_do_not_fit(operations: Any, unprocessable: bool) -> N
     assert refused.value.unprocessable is unprocessable
 
 
+def test_copies_of_copies_end_at_a_limit() -> None:
+    doubling = [{"op": "copy", "from": "/a", "path": f"/a/{n}"} for n in range(100)]
+    with pytest.raises(PatchError, match="accumulated size increase of copy is") as refused:
+        json_patch({"a": {"text": "x" * 1000}}, doubling)
+    assert refused.value.unprocessable
+    assert len(json_patch({"a": {"text": "x" * 1000}}, doubling[:8])["a"]) == 9
+
+
 @settings(max_examples=100)
 @given(
     documents,
