@@ -16,7 +16,7 @@ import msgspec
 from aiohttp import web
 
 from apis.meta import builtin_schema
-from apiserver import errors, render
+from apiserver import errors, openapi_wire, render
 from apiserver.negotiation import JSON, parse_accept
 from apiserver.openapi_paths import resource_paths
 from apiserver.registry import Registry
@@ -109,14 +109,17 @@ class OpenAPI:
         return render.respond(ctx, msgspec.json.encode({"paths": dict(sorted(paths.items()))}), JSON)
 
     async def _answer(self, ctx: Context, key: str) -> web.StreamResponse:
+        media = JSON
         clauses = parse_accept(ctx.http.headers.get("Accept", ""))
         if clauses and not any(c.type in (JSON, "*/*", "application/*") for c in clauses):
-            raise errors.not_acceptable((JSON,))
+            if key != "v2" or not any(c.type == openapi_wire.ACCEPTED for c in clauses):
+                raise errors.not_acceptable((JSON,))
+            media, key = openapi_wire.MEDIA, "v2 in protobuf"
         body, digest = self._document(key)
         headers = {"ETag": f'"{digest}"', "Vary": "Accept"}
         if f'"{digest}"' in ctx.http.headers.get("If-None-Match", ""):
             return web.Response(status=304, headers=headers)
-        response = render.respond(ctx, body, JSON)
+        response = render.respond(ctx, body, media)
         response.headers.update(headers)
         if ctx.query.get("hash") == digest:
             # The address names this very content: it may be kept for good.
@@ -126,8 +129,10 @@ class OpenAPI:
     def _document(self, key: str) -> tuple[bytes, str]:
         known = self._documents.get(key)
         if known is None:
-            made = self._v2() if key == "v2" else self._v3(*self._keys()[key])
-            body = msgspec.json.encode(made)
+            if key == "v2 in protobuf":
+                body = openapi_wire.document(self._v2())
+            else:
+                body = msgspec.json.encode(self._v2() if key == "v2" else self._v3(*self._keys()[key]))
             known = self._documents[key] = (body, hashlib.sha512(body).hexdigest().upper()[:64])
         return known
 

@@ -147,6 +147,22 @@ async def test_unknown_fields_and_custom_kinds(kubectl: Kubectl) -> None:
     )
 
 
+async def test_lists_are_checked_and_applied(kubectl: Kubectl) -> None:
+    await kubectl("create", "ns", "shop")
+    service = {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"name": "web", "namespace": "shop"},
+        "spec": {"selector": {"app": "web"}, "ports": [{"port": 80, "targetPort": "http"}]},
+    }
+    everything = json.dumps({"apiVersion": "v1", "kind": "List", "items": [service]})
+    assert "service/web created" in await kubectl("apply", "-f", "-", stdin=everything)
+    exported = await kubectl("get", "service", "-n", "shop", "-o", "yaml")
+    assert "service/web configured" in await kubectl("apply", "-f", "-", stdin=exported)
+    refused = await kubectl("apply", "-f", "-", stdin=everything.replace('"port"', '"prot"'), fails=True)
+    assert 'unknown field "prot"' in refused
+
+
 async def test_explain_and_api_resources(kubectl: Kubectl) -> None:
     explained = await kubectl("explain", "pod.spec.containers.env")
     assert "name\t<string> -required-" in explained
