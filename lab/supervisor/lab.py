@@ -10,6 +10,7 @@ import shutil
 import signal
 import socket
 import time
+import traceback
 from collections.abc import Callable
 from typing import Any
 
@@ -88,6 +89,10 @@ class RunningLab:
         except (LabError, ApiError, ConnectionFailed, OSError) as error:
             self.failed = str(error)
             self.say(f"failed: {error}")
+        except Exception as error:  # a mistake in the lab itself: whoever waits must hear of it too
+            traceback.print_exc()
+            self.failed = f"{type(error).__name__}: {error} (details in {self.directory.supervisor_log})"
+            self.say(f"failed: {self.failed}")
 
     async def _start(self, nodes: int) -> None:
         self._listen = self._open_api_socket()
