@@ -20,6 +20,7 @@ from lab.api.access.tokens import TokenSigner
 from lab.api.admission import Admission
 from lab.api.aggregation.availability import Availability
 from lab.api.aggregation.backends import Backends
+from lab.api.aggregation.descriptions import Descriptions
 from lab.api.aggregation.local import LocalServices
 from lab.api.aggregation.proxy import AggregatingProxy
 from lab.api.controllers.access import AccessController
@@ -187,6 +188,7 @@ class Cluster:
         availability = Availability(self.registry, self.reactor, backends, supervisor)
         self.server.fallback = AggregatingProxy(backends, availability).serve
         self.server.discovery.external = availability.discovery
+        self.server.openapi.external = Descriptions(self.registry, backends, availability).entries
         supervisor.on_close("aggregation", backends.close)
         self.reactor.drain()
 

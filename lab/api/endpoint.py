@@ -6,9 +6,7 @@ decide, and answers with the object as it is stored.
 
 from __future__ import annotations
 
-import datetime
 from collections.abc import Awaitable, Callable
-from typing import Any
 
 from aiohttp import web
 
@@ -20,76 +18,19 @@ from apiserver.errors import StatusError
 from apiserver.negotiation import negotiate
 from apiserver.options import read_options
 from apiserver.request import Context
-from apiserver.resources import Column, Object, ResourceInfo, Subresource
+from apiserver.resources import Object, Subresource
 from apiserver.stores import Stored
 from lab.api import patching
-from lab.api.clock import now
-from lab.api.custom.kind import CustomKind
 from lab.api.kinds.kind import Kind, clone
 from lab.api.ownership import FieldOwnership
 from lab.api.registry import Operation, Registry, Result
+from lab.api.requests import check_apply_body, check_delete_options, check_identity
+from lab.api.resource import resource_info
 from lab.api.schema.decode import DecodeError
 
 SubHandler = Callable[[Context, str, str, Object | None], Awaitable[Object | web.StreamResponse]]
 _RETURNS_OBJECT = frozenset(("pods", "services", "serviceaccounts"))  # what DELETE answers with, once gone
 _VALIDATIONS = ("", "Ignore", "Warn", "Strict")
-
-
-class _Row:
-    """The cells of the object asked for last: columns are asked for one by one."""
-
-    def __init__(self, kind: Kind) -> None:
-        self._kind = kind
-        self._object: Object | None = None
-        self._moment = datetime.datetime.min.replace(tzinfo=datetime.UTC)
-        self._cells: list[Any] = []
-
-    def cell(self, index: int) -> Callable[[Object], Any]:
-        def value(obj: Object) -> Any:
-            moment = now()
-            if obj is not self._object or (moment - self._moment).total_seconds() > 0.2:
-                self._object, self._moment, self._cells = obj, moment, self._kind.cells(obj, moment)
-            return self._cells[index]
-
-        return value
-
-
-def resource_info(
-    kind: Kind, schema: Object | None = None, extra: tuple[Subresource, ...] = ()
-) -> ResourceInfo:
-    """The kind in the words of the API server."""
-    row = _Row(kind)
-    columns = tuple(
-        Column(c.name, row.cell(i), c.type, c.format, "", c.priority) for i, c in enumerate(kind.columns)
-    )
-    subresources = list(extra)
-    if kind.has_status:
-        subresources.append(Subresource("status", kind.kind, ("get", "patch", "update")))
-    return ResourceInfo(
-        group=kind.group,
-        version=kind.version,
-        plural=kind.plural,
-        kind=kind.kind,
-        singular=kind.singular,
-        list_kind=getattr(kind, "list_kind", "") or kind.kind + "List",
-        namespaced=kind.namespaced,
-        short_names=kind.short_names,
-        categories=kind.categories,
-        verbs=kind.verbs,
-        columns=columns,
-        store=kind.resource,
-        field_labels=_field_labels(kind),
-        subresources=tuple(subresources),
-        schema=schema,
-        items_typed=isinstance(kind, CustomKind),
-    )
-
-
-def _field_labels(kind: Kind) -> dict[str, Callable[[Object], str]]:
-    def getter(name: str) -> Callable[[Object], str]:
-        return lambda obj: kind.fields(obj)[name]
-
-    return {name: getter(name) for name in kind.fields({"metadata": {}, "spec": {}})}
 
 
 class ObjectEndpoint(StoreEndpoint):
@@ -273,7 +214,7 @@ class ObjectEndpoint(StoreEndpoint):
         def change(current: Object, version: int) -> Object:
             before = full_object(self.info, clone(self.from_stored(current)), version)
             after = patching.apply_patch(kind, media, before, patch)
-            _check_identity(kind, after, namespace, name)
+            check_identity(kind, after, namespace, name)
             obj = self._decode(ctx, after)
             if "resourceVersion" not in after.get("metadata", {}):
                 obj["metadata"].pop("resourceVersion", None)
@@ -304,9 +245,9 @@ class ObjectEndpoint(StoreEndpoint):
         document = parse_text(raw, "application/yaml", kind.kind)
         if not isinstance(document, dict):
             raise errors.bad_request("the object provided is unrecognized (must be an object)")
-        _check_apply_body(kind, document)
+        check_apply_body(kind, document)
         namespace, name = self._key_of(ctx)
-        _check_identity(kind, document, namespace, name)
+        check_identity(kind, document, namespace, name)
         force = ctx.query.get("force", "") in ("true", "1")
         if document.get("metadata", {}).get("managedFields"):
             raise errors.bad_request("metadata.managedFields must be nil")
@@ -345,7 +286,7 @@ class ObjectEndpoint(StoreEndpoint):
 
     async def delete(self, ctx: Context) -> web.StreamResponse:
         options = await read_delete_options(ctx)
-        _check_delete_options(options)
+        check_delete_options(options)
         operation = self._operation(ctx, "delete")
         operation.dry_run = "All" in (options.get("dryRun") or ())
         namespace, name = self._key_of(ctx)
@@ -367,7 +308,7 @@ class ObjectEndpoint(StoreEndpoint):
 
     async def deletecollection(self, ctx: Context) -> web.StreamResponse:
         options = await read_delete_options(ctx)
-        _check_delete_options(options)
+        check_delete_options(options)
         chosen = read_options(self.info, ctx.query, ctx.info.namespace, watch=False).selection
         deleted: list[Stored] = []
         for (namespace, name), stored in sorted(
@@ -405,61 +346,3 @@ class ObjectEndpoint(StoreEndpoint):
             case "patch":
                 return await self._patch(ctx, "status")
         raise errors.method_not_allowed()
-
-
-def _check_identity(kind: Kind, document: Object, namespace: str, name: str) -> None:
-    metadata = document.get("metadata")
-    if metadata is None:
-        metadata = document["metadata"] = {}
-    if not isinstance(metadata, dict):
-        raise errors.bad_request("metadata must be an object")
-    given = metadata.get("name") or name
-    if given != name:
-        raise errors.bad_request(
-            f"the name of the object ({given}) does not match the name on the URL ({name})"
-        )
-    where = metadata.get("namespace") or namespace
-    if kind.namespaced and where != namespace:
-        raise errors.bad_request(
-            f"the namespace of the object ({where}) does not match the namespace on the URL ({namespace})"
-        )
-
-
-def _check_apply_body(kind: Kind, document: Object) -> None:
-    for field, wanted in (("apiVersion", kind.api_version), ("kind", kind.kind)):
-        given = document.get(field)
-        if not given:
-            raise errors.bad_request(f"Object '{field.capitalize()}' is missing in the applied configuration")
-        if given != wanted:
-            raise errors.bad_request(
-                f"the {field} of the applied configuration ({given}) is not that of the URL ({wanted})"
-            )
-
-
-def _check_delete_options(options: Object) -> None:
-    policy = options.get("propagationPolicy")
-    if policy is not None and policy not in ("Foreground", "Background", "Orphan"):
-        raise errors.invalid(
-            "DeleteOptions",
-            "",
-            "",
-            [
-                errors.not_supported(
-                    "propagationPolicy", policy, ("Background", "Foreground", "Orphan", "nil")
-                )
-            ],
-        )
-    if policy is not None and options.get("orphanDependents") is not None:
-        raise errors.invalid(
-            "DeleteOptions",
-            "",
-            "",
-            [
-                errors.invalid_value(
-                    "propagationPolicy", policy, "orphanDependents and deletionPropagation cannot be both set"
-                )
-            ],
-        )
-    grace = options.get("gracePeriodSeconds")
-    if grace is not None and (isinstance(grace, bool) or not isinstance(grace, int)):
-        raise errors.bad_request("gracePeriodSeconds must be an integer")

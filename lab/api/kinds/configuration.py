@@ -111,7 +111,6 @@ class ServiceAccounts(BuiltIn):
     plural, singular, namespaced = "serviceaccounts", "serviceaccount", True
     short_names = ("sa",)
     type_name = "core.ServiceAccount"
-    subresources = ("token",)
     table = (NAME, Column("Secrets"), AGE)
 
     def cells(self, obj: Object, now: datetime.datetime) -> list[Any]:

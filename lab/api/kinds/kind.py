@@ -42,7 +42,6 @@ class Kind:
     categories: tuple[str, ...] = ()
     verbs: tuple[str, ...] = ALL_VERBS
     has_status: bool = False
-    subresources: tuple[str, ...] = ()  # others than status
     tracks_generation: bool = False
     allows_unconditional_update: bool = True
     creates_on_update: bool = False  # PUT of an object that is not there creates it

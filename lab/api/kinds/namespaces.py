@@ -21,7 +21,6 @@ class Namespaces(BuiltIn):
     verbs = ("create", "delete", "get", "list", "patch", "update", "watch")
     type_name = "core.Namespace"
     has_status = True
-    subresources = ("finalize",)
     table = (NAME, Column("Status"), AGE)
 
     def check_name(self, name: str) -> list[str]:

@@ -25,17 +25,6 @@ class Pods(BuiltIn):
     type_name = "core.Pod"
     has_status = True
     tracks_generation = True
-    subresources = (
-        "binding",
-        "eviction",
-        "ephemeralcontainers",
-        "resize",
-        "exec",
-        "attach",
-        "log",
-        "portforward",
-        "proxy",
-    )
     table = (
         NAME,
         Column("Ready"),

@@ -22,7 +22,6 @@ class Services(BuiltIn):
     short_names, categories = ("svc",), ("all",)
     type_name = "core.Service"
     has_status = True
-    subresources = ("proxy",)
     table = (
         NAME,
         Column("Type"),
