@@ -7,10 +7,12 @@ pause in between, except around ``Strategy.admit``, after which the state is che
 
 from __future__ import annotations
 
+import contextlib
 import copy
+import logging
 import random
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 
 from apis.record import Change
@@ -21,6 +23,8 @@ from apiserver.resources import Object, ResourceInfo
 from apiserver.selection import Selection, object_of
 from apiserver.stores import Key, Stored, Stores
 from apiserver.strategy import Operation, Strategy
+
+_log = logging.getLogger(__name__)
 
 Mutation = Callable[[Object], Object]
 """From the present object (with kind, apiVersion, resourceVersion; a copy) to the one that is wanted."""
@@ -96,9 +100,11 @@ class Collection:
             metadata["generation"] = 1
         if strategy.status_subresource:
             body.pop("status", None)
-        self._default(body)
-        strategy.prepare_for_create(body, op)
-        self._check(body, strategy.validate_metadata(body) or strategy.validate(body, op))
+        with self.understood():
+            strategy.default(body)
+            strategy.prepare_for_create(body, op)
+            found = strategy.validate_metadata(body) or strategy.validate(body, op)
+        self._check(body, found)
         key: Key = (metadata.get("namespace", ""), metadata["name"])
         if self.stores.get(info.store, key) is not None:
             raise errors.already_exists(info, key[1])
@@ -175,16 +181,20 @@ class Collection:
             body = copy.deepcopy(old) | ({"status": body["status"]} if "status" in body else {})
             if managed is not None:
                 body["metadata"]["managedFields"] = managed
-            strategy.prepare_for_status_update(body, old, op)
-            self._check(body, strategy.validate_status_update(body, old, op))
+            with self.understood():
+                strategy.prepare_for_status_update(body, old, op)
+                found = strategy.validate_status_update(body, old, op)
+            self._check(body, found)
             return _tidy(body)
         if strategy.status_subresource and not subresource:
             body.pop("status", None)
             if "status" in old:
                 body["status"] = copy.deepcopy(old["status"])
-        self._default(body)
-        strategy.prepare_for_update(body, old, op)
-        self._check(body, strategy.validate_metadata(body) or strategy.validate_update(body, old, op))
+        with self.understood():
+            strategy.default(body)
+            strategy.prepare_for_update(body, old, op)
+            found = strategy.validate_metadata(body) or strategy.validate_update(body, old, op)
+        self._check(body, found)
         if strategy.generation and _spec_of(body) != _spec_of(old):
             body["metadata"]["generation"] = old_metadata.get("generation", 0) + 1
         return _tidy(body)
@@ -215,7 +225,8 @@ class Collection:
         body = copy.deepcopy(object_of(stored.record))
         metadata = body["metadata"]
         requested = options.get("gracePeriodSeconds")
-        grace = max(0, self.strategy.grace_seconds(body, requested))
+        with self.understood():
+            grace = max(0, self.strategy.grace_seconds(body, requested))
         finalizers = self._finalizers(list(metadata.get("finalizers") or ()), options)
         deleting = bool(metadata.get("deletionTimestamp"))
         if deleting:
@@ -293,11 +304,14 @@ class Collection:
                 return name
         return name
 
-    def _default(self, body: Object) -> None:
+    @contextlib.contextmanager
+    def understood(self) -> Iterator[None]:
+        """Around all that reads what a client wrote: a wrong shape is the client's error."""
         try:
-            self.strategy.default(body)
-        except (TypeError, AttributeError, KeyError, ValueError) as error:
+            yield
+        except (TypeError, AttributeError, KeyError, ValueError, IndexError) as error:
             kind = self.info.kind
+            _log.info("%s not understood", kind, exc_info=error)
             raise errors.bad_request(
                 f'{kind} in version "{self.info.version}" cannot be handled as a {kind}: {error}'
             ) from error

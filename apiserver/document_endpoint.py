@@ -131,7 +131,9 @@ class DocumentEndpoint(StoreEndpoint):
         namespace, name = ctx.info.namespace, ctx.info.name
 
         def mutate(old: Object | None) -> Object:
-            return apply_configuration(info, old, document, op, subresource)
+            with self.collection.understood():
+                merged = apply_configuration(info, old, document, op, subresource)
+            return check_kind(merged, info.kind, info.group, info.version)
 
         if self.collection.find(namespace, name) is None:
             if subresource:
