@@ -36,6 +36,7 @@ class PodWorker:
         self._wake = asyncio.Event()
         self._ready: dict[str, bool] = {}
         self._probes: list[asyncio.Task[None]] = []
+        self._probing = False
         self._exit: int | None = None  # an exit that is not dealt with yet
         self._ended_as: str | None = None  # Succeeded, Failed
         self._ended: Sandbox | None = None  # what it ran in: the status still tells of it
@@ -66,6 +67,10 @@ class PodWorker:
                 finished = await self._step()
             except (LabError, ApiError, ConnectionFailed, OSError) as error:
                 logger.warning("%s: %s", self._name, error)
+                self._attempt_at = time.monotonic() + self._setup_backoff.next()
+                finished = False
+            except Exception:  # a pod that is odd in a way nobody thought of must not be forgotten
+                logger.exception("%s cannot be dealt with", self._name)
                 self._attempt_at = time.monotonic() + self._setup_backoff.next()
                 finished = False
             if finished:
@@ -110,12 +115,12 @@ class PodWorker:
             return
         if self.sandbox is None or not self.sandbox.ips:
             await self._make_sandbox(pod)
-            if self.sandbox is None:
+            if self.sandbox is None or not self.sandbox.ips:
                 return
         runtime = self._kubelet.runtime
         await runtime.wait_connected()
         if runtime.is_running(self.sandbox.container_id):
-            if not self._probes:  # taken over from a predecessor
+            if not self._probing:  # taken over from a predecessor
                 self._start_probes(pod)
             return
         if self.sandbox.alive:
@@ -124,7 +129,7 @@ class PodWorker:
             await self._start_responder(pod)
 
     async def _make_sandbox(self, pod: Pod) -> None:
-        if self.sandbox is not None:  # a predecessor was killed while making it
+        if self.sandbox is not None:  # one that failed, or that a predecessor was killed in the middle of
             await self._kubelet.sandboxes.tear_down(self.sandbox)
             self.sandbox = None
         metadata = pod["metadata"]
@@ -139,6 +144,7 @@ class PodWorker:
             self._waiting = "ContainerCreating"
             level = "later" if isinstance(error, CniError) and error.code == 11 else "again"
             logger.warning("%s: %s; trying %s in %.1f s", self._name, error, level, delay)
+            self.sandbox = sandbox  # undone as far as the plugin let it; the next attempt makes sure
             await self._kubelet.event(pod, "Warning", "FailedCreatePodSandBox", str(error))
             return
         self._setup_backoff.reset()
@@ -184,6 +190,7 @@ class PodWorker:
     # -- readiness --------------------------------------------------------------------------------------
     def _start_probes(self, pod: Pod) -> None:
         self._stop_probes()
+        self._probing = True
         for name, container, probe in pod_facts.readiness_probes(pod):
             if readiness.unsupported(probe):
                 logger.warning("%s: %s", self._name, readiness.unsupported(probe))
@@ -196,6 +203,7 @@ class PodWorker:
             task.cancel()
         self._probes.clear()
         self._ready.clear()
+        self._probing = False
 
     async def _probe(self, name: str, container: dict[str, Any], probe: dict[str, Any]) -> None:
         await asyncio.sleep(float(probe.get("initialDelaySeconds") or 0))
