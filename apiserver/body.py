@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import zlib
 from typing import Annotated, Any
 
 import msgspec
@@ -23,7 +22,12 @@ _LONG_YAML = 16 * 1024
 
 
 async def read_bytes(request: web.BaseRequest, limit: int = MAX_BODY) -> bytes:
-    """The raw body. Raises 413 beyond the limit and 408 when it does not arrive in time."""
+    """The raw body. Raises 413 beyond the limit, 408 when it does not arrive in time, 400 if compressed."""
+    encoding = request.headers.get("Content-Encoding", "identity")
+    if encoding.lower() != "identity":
+        raise errors.bad_request(
+            f"the request body has the Content-Encoding {encoding[:40]}; send it as it is"
+        )
     if request.content_length is not None and request.content_length > limit:
         raise errors.too_large(limit)
     chunks: list[bytes] = []
@@ -39,7 +43,7 @@ async def read_bytes(request: web.BaseRequest, limit: int = MAX_BODY) -> bytes:
         raise errors.StatusError(
             408, "Timeout", f"the body did not arrive within {BODY_SECONDS:.0f} s"
         ) from None
-    except (web.RequestPayloadError, zlib.error) as error:
+    except web.RequestPayloadError as error:
         raise errors.bad_request(f"the request body could not be read: {error}") from error
     return b"".join(chunks)
 

@@ -44,6 +44,8 @@ class _Connections(web.Server):
             keepalive_timeout=limits.idle_seconds,
             max_line_size=limits.head_bytes,
             max_field_size=limits.head_bytes,
+            # As kube-apiserver. A body would be inflated while it arrives, even that of a stranger.
+            auto_decompress=False,
             lingering_time=1.0,
         )
         self._head_seconds = limits.head_seconds
