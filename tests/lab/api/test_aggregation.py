@@ -35,6 +35,11 @@ RESOURCES = {
     ],
 }
 
+DESCRIPTIONS = {
+    "apis/far.example.com/v1": {"serverRelativeURL": "/openapi/v3/apis/far.example.com/v1?hash=1"},
+    "apis/networking.k8s.io/v1": {"serverRelativeURL": "/openapi/v3/apis/networking.k8s.io/v1?hash=far"},
+}
+
 
 @dataclass
 class FarServer:
@@ -94,6 +99,8 @@ class FarServer:
     async def _answer(self, request: web.Request) -> web.StreamResponse:
         if request.path == "/apis/far.example.com/v1":
             return web.json_response(RESOURCES)
+        if request.path == "/openapi/v3":
+            return web.json_response({"paths": DESCRIPTIONS})
         body = await request.read()
         self.seen.append(
             {
@@ -193,6 +200,16 @@ def test_discovery_tells_of_it(api: LabApi, far: FarServer) -> None:
     assert (star["resource"], star["scope"], star["responseKind"]["kind"]) == ("stars", "Cluster", "Star")
     assert [sub["subresource"] for sub in star["subresources"]] == ["status"]
     assert api.get("/apis/far.example.com/v1").json == RESOURCES
+
+
+def test_the_index_of_descriptions_names_its_groups_and_no_others(api: LabApi, far: FarServer) -> None:
+    paths = api.get("/openapi/v3").json["paths"]
+    assert paths["apis/far.example.com/v1"] == DESCRIPTIONS["apis/far.example.com/v1"]
+    assert not paths["apis/networking.k8s.io/v1"]["serverRelativeURL"].endswith("hash=far")
+    far.freeze()
+    answer = api.get("/openapi/v3").json["paths"]
+    assert "apis/networking.k8s.io/v1" in answer
+    assert "apis/far.example.com/v1" not in answer
 
 
 def test_a_server_that_has_gone(api: LabApi, far: FarServer) -> None:
