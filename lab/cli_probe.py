@@ -14,7 +14,7 @@ from lab import matrix as matrices
 from lab.console import existing, name_option, out, reporting
 from lab.errors import LabError
 from lab.handle import Lab
-from lab.inventory import LabPod, find, probe_between
+from lab.inventory import LabPod, find, port_number, probe_between
 from lab.nodes import netns
 from lab.probing import Probe, Prober
 from lab.probing.model import PROTOCOLS
@@ -75,6 +75,11 @@ def matrix(
     if output == "json":
         click.echo(json.dumps(measured.json(), indent=2))
         return
+    if not measured.cells:
+        version = _version(lab, ip_family)
+        if port.isdigit():
+            raise LabError(f"the running pods have no IPv{version} addresses; --ip-family chooses the other")
+        raise LabError(f"no running pod with an IPv{version} address declares a {protocol} port {port!r}")
     out.print(measured.table())
     out.print(measured.legend())
 
@@ -140,7 +145,7 @@ def _probe(
     port = (
         destination.port(port_text, protocol)
         if destination
-        else int(port_text)
+        else port_number(port_text)
         if port_text.isdigit()
         else None
     )

@@ -40,10 +40,18 @@ class LabPod:
     def port(self, wanted: int | str, protocol: str) -> int | None:
         """A port by number, or by the name under which this pod declares it for the protocol."""
         if isinstance(wanted, int) or wanted.isdigit():
-            return int(wanted)
+            return port_number(wanted)
         return next(
             (number for proto, number, name in self.ports if name == wanted and proto == protocol), None
         )
+
+
+def port_number(wanted: int | str) -> int:
+    """A number that can be a port's. Raises LabError."""
+    number = int(wanted)
+    if not 0 < number < 65536:
+        raise LabError(f"there is no port {number}; ports are numbered from 1 to 65535")
+    return number
 
 
 def _record(directory: LabDirectory, node: str, uid: str) -> str | None:
