@@ -120,7 +120,13 @@ class Bench:
         self.monitor = monitor
         self.path = NETWORK_POLICIES.path(namespace=SPACE)
 
-    async def settle(self) -> None:
+    async def settled(self, change: Awaitable[object]) -> None:
+        """Make a change that is not measured, and wait until the switch has all of it: the next one must not
+        overtake it, for then there would be nothing left to do."""
+        before = time.monotonic()
+        await change
+        if await asyncio.to_thread(self.monitor.wait_event, before, PATIENCE) is None:
+            raise LabError(f"no flow of {NODE} changed within {PATIENCE:g} s")
         await asyncio.to_thread(self.monitor.wait_quiet, QUIET, PATIENCE)
         await asyncio.sleep(random.uniform(0.02, 0.06))  # not in step with anybody's timer
 
@@ -209,16 +215,14 @@ async def created(bench: Bench, count: int) -> Samples:
     for index in range(count):
         document = policy(f"p-{index}", None, SERVER)
         samples.append(await bench.sample(lambda d=document: bench.client.create(bench.path, d), denied=True))  # type: ignore[misc]
-        await bench.client.delete(f"{bench.path}/p-{index}")
-        await bench.settle()
+        await bench.settled(bench.client.delete(f"{bench.path}/p-{index}"))
     return samples
 
 
 async def deleted(bench: Bench, count: int) -> Samples:
     samples = []
     for index in range(count):
-        await bench.client.create(bench.path, policy(f"p-{index}", None, SERVER))
-        await bench.settle()
+        await bench.settled(bench.client.create(bench.path, policy(f"p-{index}", None, SERVER)))
         path = f"{bench.path}/p-{index}"
         samples.append(await bench.sample(lambda p=path: bench.client.delete(p), denied=False))  # type: ignore[misc]
     return samples
@@ -226,8 +230,7 @@ async def deleted(bench: Bench, count: int) -> Samples:
 
 async def updated(bench: Bench, count: int) -> Samples:
     """The open port goes from 80, which is probed, to 81 and back."""
-    await bench.client.create(bench.path, policy("p", 80, SERVER))
-    await bench.settle()
+    await bench.settled(bench.client.create(bench.path, policy("p", 80, SERVER)))
     samples = []
     for index in range(count):
         port = 80 if index % 2 else 81
@@ -238,8 +241,7 @@ async def updated(bench: Bench, count: int) -> Samples:
                 denied=port != 80,
             )
         )
-    await bench.client.delete(f"{bench.path}/p")
-    await bench.settle()
+    await bench.settled(bench.client.delete(f"{bench.path}/p"))
     return samples
 
 
@@ -254,9 +256,10 @@ async def relabelled(bench: Bench, count: int) -> Samples:
         samples.append(
             await bench.sample(lambda c=change: bench.client.patch(path, c), denied=index % 2 == 0)  # type: ignore[misc]
         )
-    await bench.client.patch(path, {"metadata": {"labels": {"locked": None}}})
-    await bench.client.delete(f"{bench.path}/p")
-    await bench.settle()
+    if count % 2:
+        await bench.settled(bench.client.patch(path, {"metadata": {"labels": {"locked": None}}}))
+    await bench.client.delete(f"{bench.path}/p")  # selects nobody by now: no flow changes
+    await asyncio.sleep(0.5)
     return samples
 
 
