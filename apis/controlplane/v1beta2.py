@@ -1,9 +1,10 @@
 """controlplane.antrea.io/v1beta2: the JSON form of its messages, by Antrea v2.7's conventions.
 
-The messages themselves are in v1beta2_pb2, generated from openapi/apis/controlplane/v1beta2.proto. What stands
-here is what .proto files cannot say: which fields are pointers in upstream's Go types, which JSON keeps when
-empty, and the odd JSON of EgressGroupPatch. The controller's hot paths do not go through here: they write
-messages by hand (apis.controlplane.wire); this is for bodies that agents post, for answers, and for tests.
+The messages themselves are in v1beta2_pb2, generated from openapi/apis/controlplane/v1beta2.proto. What
+stands here is what .proto files cannot say: which fields are pointers in upstream's Go types, which JSON
+keeps when empty, and the odd JSON of EgressGroupPatch. The controller's hot paths do not go through here:
+they write messages by hand (apis.controlplane.wire); this is for bodies that agents post, for answers, and
+for tests.
 """
 
 from __future__ import annotations
