@@ -17,7 +17,8 @@ import msgspec
 
 MAGIC = b"k8s\0"
 MAX_FRAME = 256 * 1024 * 1024
-"""Largest watch frame that a reader accepts unless told otherwise; a group of 100,000 members has about 8 MB."""
+"""Largest watch frame that a reader accepts unless told otherwise; a group of 100,000 members has about 8
+MB."""
 
 
 class EnvelopeError(ValueError):
