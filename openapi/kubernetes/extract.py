@@ -1,7 +1,7 @@
 """Writes fields.json: the protobuf fields of Kubernetes' built-in kinds, read from the Go types of
 k8s.io/api.
 
-    python -m openapi.kubernetes.extract PATH      PATH: a git repository or mirror of kubernetes/api
+    python -m openapi.kubernetes.extract           needs Go, which downloads the module k8s.io/api
 
 What the .proto files do not say and the Go types do is which fields are pointers: a zero in a field that is
 no pointer is not there in JSON, in a pointer it is. The result is committed; this is run again only when
@@ -19,6 +19,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+MODULE = "k8s.io/api@v0.34.4"
 PACKAGES = {
     "core/v1": "",
     "networking/v1": "networking.k8s.io",
@@ -149,16 +150,22 @@ _FIELD = re.compile(r"^\s*(?:\w+\s+)?(\S+)\s+`([^`]*protobuf:[^`]*)`", re.MULTIL
 _TAG = re.compile(r'(\w+):"([^"]*)"')
 
 
-def read_package(repository: str, package: str) -> tuple[dict[str, str], dict[str, str]]:
+def download() -> Path:
+    """The module's folder in Go's cache. Raises CalledProcessError where Go cannot get it."""
+    command = ["go", "mod", "download", "-json", MODULE]
+    found = json.loads(subprocess.run(command, check=True, capture_output=True, text=True, cwd="/").stdout)
+    return Path(found["Dir"])
+
+
+def read_package(module: Path, package: str) -> tuple[dict[str, str], dict[str, str]]:
     """The structs and the named types of a package, as text."""
-    command = ["git", "-C", repository, "show", f"HEAD:{package}/types.go"]
-    source = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    source = (module / package / "types.go").read_text()
     return dict(_STRUCT.findall(source)), dict(_ALIAS.findall(source))
 
 
 class Extractor:
-    def __init__(self, repository: str) -> None:
-        self._packages = {package: read_package(repository, package) for package in PACKAGES}
+    def __init__(self, module: Path) -> None:
+        self._packages = {package: read_package(module, package) for package in PACKAGES}
         self.messages: dict[str, list[list[object]]] = dict(META)
 
     def add(self, package: str, name: str) -> str:
@@ -212,9 +219,9 @@ class Extractor:
 
 
 def main() -> int:
-    if len(sys.argv) != 2:
+    if len(sys.argv) != 1:
         sys.exit(__doc__)
-    extractor = Extractor(sys.argv[1])
+    extractor = Extractor(download())
     kinds: dict[str, str] = {}
     for package, group in PACKAGES.items():
         version = package.split("/")[1]
