@@ -80,7 +80,9 @@ class Change:
 
     __slots__ = ("delta", "new", "old", "resource")
 
-    def __init__(self, resource: str, old: Record | None, new: Record | None, delta: Delta | None = None) -> None:
+    def __init__(
+        self, resource: str, old: Record | None, new: Record | None, delta: Delta | None = None
+    ) -> None:
         self.resource = resource  # the plural name, such as "addressgroups"
         self.old = old
         self.new = new
