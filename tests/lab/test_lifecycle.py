@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from client.errors import ApiError
 from lab import apply, pods, processes
 from lab.errors import LabError
 from lab.handle import Lab
@@ -284,3 +285,22 @@ def test_without_nodes_only_the_control_plane_runs() -> None:
             lab.add_node()
         with Prober(lab.directory.probe_ports):
             pass  # needs no nodes either
+
+
+async def test_manifests_applied_again_take_back_what_they_no_longer_say() -> None:
+    with running_lab("again", nodes=0) as lab:
+        async with lab.client() as client:
+            spec = {"podSelector": {"matchLabels": {"app": "a"}}, "policyTypes": ["Ingress"]}
+            policy = {"apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy", "spec": spec}
+            policy["metadata"] = {"name": "p"}
+            wanted = [pods.pod("default/a"), policy]
+            assert [o.what for o in await apply.apply_all(client, wanted)] == ["created", "created"]
+            spec["podSelector"] = {"matchLabels": {"role": "b"}}
+            assert [o.what for o in await apply.apply_all(client, wanted)] == ["configured", "configured"]
+            path = "/apis/networking.k8s.io/v1/namespaces/default/networkpolicies/p"
+            assert (await client.request("GET", path)).json()["spec"] == spec
+            spec["podSelectr"] = spec.pop("podSelector")
+            with pytest.raises(ApiError, match="podSelectr"):
+                await apply.apply_all(client, wanted)
+        refused = cli("matrix", "--name", lab.name, check=False)
+        assert "only the control plane" in refused.stderr
