@@ -37,6 +37,10 @@ from tests.support.ovs import OpenVSwitch, unique
 
 COLUMNS = (
     "row",
+    *("flows", "rules", "s", "flows/s", "declare s", "CPU s", "delete s", "mods"),
+    *("p50 ms", "p99 ms", "samples", "MB"),
+)
+    "row",
     "flows",
     "rules",
     "s",
