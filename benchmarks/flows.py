@@ -40,20 +40,6 @@ COLUMNS = (
     *("flows", "rules", "s", "flows/s", "declare s", "CPU s", "delete s", "mods"),
     *("p50 ms", "p99 ms", "samples", "MB"),
 )
-    "row",
-    "flows",
-    "rules",
-    "s",
-    "flows/s",
-    "declare s",
-    "CPU s",
-    "delete s",
-    "mods",
-    "p50 ms",
-    "p99 ms",
-    "samples",
-    "MB",
-)
 
 NODE = NodeConfig(
     name="bench",
