@@ -82,6 +82,28 @@ async def applier_delete(client: object, namespace: str, name: str) -> None:
     await apply.Applier(client).delete(document)  # type: ignore[arg-type]
 
 
+async def test_a_pod_that_cannot_start_says_why(lab: Lab) -> None:
+    async with lab.client() as client:
+        taken = pods.pod("life/taken", ports=[("TCP", 10350)])  # the agent's
+        taken["spec"] |= {"hostNetwork": True, "nodeName": "node-1"}
+        await apply.apply_all(client, [pods.namespace("life"), taken])
+        path = "/api/v1/namespaces/life/"
+
+        async def told() -> tuple[str, list[str]]:
+            status = (await client.request("GET", path + "pods/taken")).json()["status"]
+            events = (await client.request("GET", path + "events")).json()["items"]
+            (container,) = status.get("containerStatuses") or [{"state": {}}]
+            messages = [e["message"] for e in events if e["involvedObject"]["name"] == "taken"]
+            return container["state"].get("waiting", {}).get("reason", ""), messages
+
+        deadline = time.monotonic() + 20
+        while (said := await told())[0] != "CreateContainerError":
+            assert time.monotonic() < deadline, said
+            await asyncio.sleep(0.05)
+        assert "port 10350" in said[1][0]
+        await applier_delete(client, "life", "taken")
+
+
 async def test_a_pod_outlives_its_kubelet_and_is_restarted_when_it_dies(lab: Lab) -> None:
     async with lab.client() as client:
         await apply.apply_all(client, [pods.namespace("life"), pods.pod("life/tough")])
