@@ -14,7 +14,7 @@ import aiohttp
 import msgspec
 
 from lab.api import clock
-from lab.api.aggregation.backends import BackendError, Backends
+from lab.api.aggregation.backends import BackendError, Backends, complaint
 from lab.api.kinds.kind import Kind, Object
 from lab.api.reactor import Reactor
 from lab.api.registry import Registry
@@ -143,7 +143,7 @@ class Availability:
         except BackendError as error:
             return error.reason, str(error)
         except (aiohttp.ClientError, OSError, TimeoutError, ValueError, msgspec.MsgspecError) as error:
-            text = str(error) or type(error).__name__
+            text = complaint(error)
             service = spec["service"].get("name")
             words = f"failing or missing response from {path} of service/{service}: {text}"
             return "FailedDiscoveryCheck", words
