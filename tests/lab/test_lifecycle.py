@@ -7,6 +7,7 @@ import json
 import os
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -138,6 +139,18 @@ async def test_a_pod_outlives_its_kubelet_and_is_restarted_when_it_dies(lab: Lab
         (again,) = await lab.wait_pods_ready(client, ["life/tough"])
         assert again.ips == pod.ips
         await applier_delete(client, "life", "tough")
+
+
+def test_a_second_supervisor_is_refused_and_disturbs_nothing(lab: Lab) -> None:
+    second = subprocess.run(
+        [sys.executable, "-m", "lab.supervisor", str(lab.directory.path), "1"],
+        capture_output=True,
+        text=True,
+        timeout=20,
+    )
+    assert second.returncode == 1
+    assert f"the lab {lab.name!r} has a supervisor already" in second.stderr
+    assert lab.status()["ready"]
 
 
 def test_everything_that_dies_comes_back(lab: Lab) -> None:
