@@ -28,6 +28,7 @@ from agent.openflow.codec.flow import Flow
 from agent.openflow.codec.messages import Group, Meter, Multipart
 from agent.openflow.connection import Connection, ConnectionLost, OpenFlowError, SwitchError
 from agent.pipeline.building import Builder
+from agent.pipeline.cache import DatapathCache
 from agent.pipeline.cookies import ROUND_SHIFT, Category, load_round
 from agent.pipeline.desired import Desired
 from agent.pipeline.entry import entry_flows
@@ -56,6 +57,7 @@ class FlowProgrammer:
         self.layout = Layout.for_node(node)
         self.round = load_round(run_dir / "flow-round.json", self.layout.fingerprint)
         self.restoration = Restoration(unixctl if node.userspace_datapath else None)
+        self._cache = DatapathCache(self.restoration.control) if node.userspace_datapath and unixctl else None
         self._desired = Desired()
         self._groups: dict[int, tuple[str, Group]] = {}
         self._meters: dict[int, tuple[str, Meter]] = {}
@@ -162,6 +164,8 @@ class FlowProgrammer:
             await asyncio.gather(self._keeper, return_exceptions=True)
             self._keeper = None
         self._ready.clear()
+        if self._cache is not None:
+            await self._cache.stop()
         await self.restoration.stop()
         if self._connection is not None:
             await self._connection.close()
@@ -261,11 +265,16 @@ class FlowProgrammer:
             async with self._lock:
                 try:
                     if not connection.is_lost:
-                        return await self._installer.send(connection)
+                        return await self._in_effect(await self._installer.send(connection))
                 except ConnectionLost as error:
                     # The reconnect synchronizes; the next round then finds nothing left to do.
                     log.warning("a commit was interrupted: %s", error)
             await asyncio.sleep(FIRST_RETRY)
+
+    async def _in_effect(self, result: CommitResult) -> CommitResult:
+        if self._cache is not None and result.total:
+            await self._cache.forget()
+        return result
 
     async def barrier(self) -> None:
         """Waits until the switch has done everything that was sent so far."""
@@ -286,7 +295,7 @@ class FlowProgrammer:
                         found = await self._installer.dump(connection)
                         result = await self._installer.apply_difference(connection, found, keep_unclaimed)
                         self._synchronized = True
-                        return result
+                        return await self._in_effect(result)
                 except ConnectionLost as error:
                     log.warning("a synchronization was interrupted: %s", error)
             await asyncio.sleep(FIRST_RETRY)

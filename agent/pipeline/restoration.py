@@ -74,7 +74,8 @@ class Restoration:
             await self._run(Moment.AFTER_FLOWS)
         await self._run(Moment.AFTER_CONNECT)
 
-    def _control(self) -> Path:
+    def control(self) -> Path:
+        """vswitchd's control socket. Only for nodes on the userspace datapath."""
         assert self._socket is not None
         if not self._socket.is_dir():
             return self._socket
@@ -86,7 +87,7 @@ class Restoration:
         if self._socket is None:
             return
         try:
-            await unixctl.call(self._control(), "dpctl/ct-disable-tcp-seq-chk")
+            await unixctl.call(self.control(), "dpctl/ct-disable-tcp-seq-chk")
         except unixctl.UnixctlError as error:
             log.error("TCP connections may hang after a restart of vswitchd: %s", error)
 
@@ -134,7 +135,7 @@ class Restoration:
     async def take_snapshot(self) -> int:
         """Remembers the connections of now. Gives how many; on failure the last snapshot stays."""
         try:
-            dump = await unixctl.call(self._control(), "dpctl/dump-conntrack")
+            dump = await unixctl.call(self.control(), "dpctl/dump-conntrack")
         except unixctl.UnixctlError as error:
             log.debug("no snapshot of connections: %s", error)
             return len(self._snapshot)
