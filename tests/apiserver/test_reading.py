@@ -112,6 +112,24 @@ async def test_selectors(serve: Serve, selector: str, names: list[str]) -> None:
     assert sorted(seen) == names
 
 
+@pytest.mark.parametrize(
+    ("selector", "text"),
+    [
+        ("labelSelector=a%3D%3D%3Db", "unable to parse requirement: found '=', expected: identifier"),
+        ("labelSelector=-a%3Db", "unable to parse requirement: the name part of the key '-a' must have"),
+        ("labelSelector=a+in+()x", "unable to parse requirement: found 'x', expected: ','"),
+        ("fieldSelector=a", "invalid selector: 'a'; can't understand 'a'"),
+        ("fieldSelector=a%3Db%3Dc", "invalid field selector: unescaped character in value: 61"),
+        ("fieldSelector=spec.color%3Dred", "field label not supported: spec.color"),
+    ],
+)
+async def test_selectors_that_are_none(serve: Serve, selector: str, text: str) -> None:
+    session = await serve(make_cluster()[0])
+    status, answer = await call(session, "GET", f"{PODS}?{selector}")
+    assert (status, answer["reason"]) == (400, "BadRequest")
+    assert answer["message"].startswith(text)
+
+
 async def test_labels_that_change_move_objects_in_and_out_of_a_watch(serve: Serve) -> None:
     server, registry = make_cluster()
     session = await serve(server)
