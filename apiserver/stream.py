@@ -25,6 +25,9 @@ _log = logging.getLogger(__name__)
 JOIN_BYTES = 256 * 1024
 """Frames are joined up to about this size before they are written."""
 
+STUCK_SECONDS = 30.0
+"""A write that no byte of which can go out for so long ends the watch: what queues up behind it is memory."""
+
 
 class WatchStream:
     """Sends an initial state and then everything that the watcher has due."""
@@ -61,7 +64,9 @@ class WatchStream:
         except TimeoutError:
             pass
         except ConnectionError:
-            return response  # the client has left
+            if self._watcher.closed:
+                _log.info("watch %s ended: %s", self._ctx.info.path, self._watcher.closed)
+            return response  # the client has left, or was sent away
         finally:
             self._stores.unwatch(self._watcher)
         if self._watcher.closed:
@@ -110,4 +115,11 @@ class WatchStream:
             data = self._buffer[0] if len(self._buffer) == 1 else b"".join(self._buffer)
             self._buffer.clear()
             self._size = 0
-            await self._response.write(data)
+            try:
+                async with asyncio.timeout(STUCK_SECONDS):
+                    await self._response.write(data)
+            except TimeoutError:
+                self._watcher.close(f"the client has read nothing for {STUCK_SECONDS:g} s")
+                if (transport := self._ctx.http.transport) is not None:
+                    transport.abort()  # a closing handshake would wait for the same client
+                raise ConnectionError(self._watcher.closed) from None

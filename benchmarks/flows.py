@@ -9,8 +9,9 @@ each, as upstream's test of 3,000 policies has them), "wide" rules have a hundre
     CPU s          of the agent's side, for the whole
     delete s       taking all of it back
 
-The last row is a process that starts with what its predecessor left: 3,000 policies known from the disk,
-their 15,000 flows in OVS. ``mods`` is what it sent.
+The row "restart" is a process that starts with what its predecessor left: 3,000 policies known from the disk,
+their 15,000 flows in OVS. ``mods`` is what it sent. The rows after it come from a whole agent in a lab:
+`benchmarks.node` says what they mean.
 """
 
 from __future__ import annotations
@@ -25,15 +26,20 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Coroutine
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from agent.model import Direction, NodeConfig, OFPort, PolicyReference, PolicyRule, ServicePort
 from agent.pipeline.client import ConjunctionIds, FlowProgrammer, PodConnectivity, PolicyFlows
-from benchmarks import common
+from benchmarks import common, node
 from tests.support.ovs import OpenVSwitch, unique
 
-COLUMNS = ("row", "flows", "rules", "s", "flows/s", "declare s", "CPU s", "delete s", "mods")
+COLUMNS = (
+    "row",
+    *("flows", "rules", "s", "flows/s", "declare s", "CPU s", "delete s", "mods"),
+    *("p50 ms", "p99 ms", "samples", "MB"),
+)
 
 NODE = NodeConfig(
     name="bench",
@@ -171,6 +177,10 @@ def shape(count: int, peers: int) -> Callable[[], dict[str, Any]]:
 
 # Every row and what measures it. Rows on a whole agent (a restart with its policies from disk, a CNI ADD, the
 # memory of each process) belong here as well: a function without arguments that gives columns and values.
+def node_row(name: str) -> dict[str, Any]:
+    return node.measured()[name]
+
+
 ROWS: dict[str, Callable[[], dict[str, Any]]] = {
     "1,000 flows, narrow rules": shape(200, 1),
     "20,000 flows, narrow rules": shape(4000, 1),
@@ -179,6 +189,7 @@ ROWS: dict[str, Callable[[], dict[str, Any]]] = {
     "20,000 flows, wide rules": shape(192, 100),
     "100,000 flows, wide rules": shape(962, 100),
     "restart, 15,000 flows of 3,000 policies": lambda: with_bridge(restart),
+    **{name: partial(node_row, name) for name in node.NAMES},
 }
 
 

@@ -307,21 +307,18 @@ def summary(samples: Samples) -> dict[str, Any]:
 
 def write_pods(path: Path) -> None:
     """100k pods with addresses, in 100 namespaces, on nodes of which no process runs."""
-    with path.open("w") as file:
-        for index in range(MANY_PODS):
-            space = f"load-{index % 100}"
-            if index < 100:
-                file.write("---\n" + json.dumps(pods.namespace(space)) + "\n")
-                node = {"apiVersion": "v1", "kind": "Node", "metadata": {"name": f"ghost-{index}"}}
-                file.write("---\n" + json.dumps(node) + "\n")
-            document = pods.pod(
-                f"{space}/pod-{index}",
-                {"app": f"app-{index % 1000}", "tier": str(index % 7)},
-                node=f"ghost-{index % 100}",
-            )
-            address = f"10.{20 + index // 65536}.{index // 256 % 256}.{index % 256}"
-            document["status"] = {"phase": "Running", "podIP": address, "podIPs": [{"ip": address}]}
-            file.write("---\n" + json.dumps(document) + "\n")
+    items: list[Document] = []
+    for index in range(MANY_PODS):
+        space, node = f"load-{index % 100}", f"ghost-{index % 100}"
+        if index < 100:
+            items.append(pods.namespace(space))
+            items.append({"apiVersion": "v1", "kind": "Node", "metadata": {"name": node}})
+        labels = {"app": f"app-{index % 1000}", "tier": str(index % 7)}
+        document = pods.pod(f"{space}/pod-{index}", labels, node=node)
+        address = f"10.{20 + index // 65536}.{index // 256 % 256}.{index % 256}"
+        document["status"] = {"phase": "Running", "podIP": address, "podIPs": [{"ip": address}]}
+        items.append(document)
+    path.write_text(json.dumps({"apiVersion": "v1", "kind": "List", "items": items}))
 
 
 async def measure_all(rows: list[str], count: int, progress: Progress) -> dict[str, Mapping[str, Any]]:

@@ -66,15 +66,19 @@ class Access:
             trust(self._clients.pem)
         self._headers = RequestHeaders(self._proxies)
         # Through aggregation everything comes with the proxy's certificate: its headers go first.
-        token = secrets.token_urlsafe(32)
-        write_private(Path(run_dir) / LOOPBACK_TOKEN, token.encode())
+        self._token = secrets.token_urlsafe(32)
+        self._token_file = Path(run_dir) / LOOPBACK_TOKEN
         self.authenticators: list[Authenticator] = [
             self._headers,
             ClientCertificates(self._clients),
-            StaticTokens({token: LOOPBACK}),
+            StaticTokens({self._token: LOOPBACK}),
             BearerTokens(self._review_token),
         ]
         self._complaint = ""
+
+    def write_token(self) -> None:
+        """For antctl in the Pod. Once the port is held: a second copy must not spoil the first one's."""
+        write_private(self._token_file, self._token.encode())
 
     def authorizer(self, ready: Callable[[], bool]) -> Authorizer:
         return UntilReady(ready, AllowMasters(ReviewedAccess(self._review_access)))

@@ -111,6 +111,7 @@ async def serve(supervisor: Supervisor, settings: Settings) -> None:
     listener = Listener(server)
     supervisor.on_close("the API server", listener.close)
     address = await listener.listen(value.api_address or None, value.api_port, tls=tls.context)
+    access.write_token()
     logger.info("Serving on %s port %d", address[0], value.api_port)
     supervisor.start("pump", pump.run, OnCrash.END)
     for name, reflector in kubernetes.reflectors(client, sources).items():

@@ -1,7 +1,8 @@
 """Manifests through the Kubernetes API: create what is not there, merge into what is.
 
-What `antrea-lab up -f`, `antrea-lab apply` and the tests use where kubectl is not installed. An object that
-exists gets a merge patch: fields that the manifest names are set, others stay.
+What `antrea-lab up -f`, `antrea-lab apply` and the tests use where kubectl is not installed. It is a
+server-side apply: fields that the manifest names are set, those that it named before and no longer does are
+removed, others stay.
 """
 
 from __future__ import annotations
@@ -18,6 +19,9 @@ from client.rest import RestClient
 from lab.errors import LabError
 
 Document = dict[str, Any]
+APPLY_PATCH = "application/apply-patch+yaml"  # JSON is YAML
+_STRICT = {"fieldValidation": "Strict"}
+_AS_THE_LAB = {"fieldManager": "antrea-lab", "force": "true", **_STRICT}
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
@@ -115,18 +119,13 @@ class Applier:
         name = metadata.get("name", "")
         if not name and not metadata.get("generateName"):
             raise LabError(f"a {document['kind']} without metadata.name cannot be applied")
-        try:
-            answer = await self._client.create(path, document)
-            what = "created"
-        except ApiError as error:
-            if error.status != 409 or not name:
-                raise
-            answer = await self._client.patch(f"{path}/{name}", document)
-            what = "configured"
         if not name:
-            import msgspec
-
-            name = msgspec.json.decode(answer)["metadata"]["name"]
+            created = await self._client.request("POST", path, body=document, query=_STRICT)
+            return Outcome(str(document["kind"]), namespace, created.json()["metadata"]["name"], "created")
+        answer = await self._client.request(
+            "PATCH", f"{path}/{name}", body=document, content_type=APPLY_PATCH, query=_AS_THE_LAB
+        )
+        what = "created" if answer.status == 201 else "configured"
         return Outcome(str(document["kind"]), namespace, name, what)
 
     async def delete(self, document: Document) -> Outcome | None:

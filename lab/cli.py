@@ -41,7 +41,11 @@ def up(name: str, nodes: int, ip_family: str, files: tuple[Path, ...]) -> None:
     begun = time.monotonic()
     lab.up(nodes, ip_family, say)
     if documents:
-        asyncio.run(_apply(lab, documents))
+        try:
+            asyncio.run(_apply(lab, documents))
+        except Exception:
+            say(f"the lab {name!r} is up, but not all of the manifests are in it")
+            raise
         if nodes:
             say("waiting for the pods")
             asyncio.run(_wait(lab))

@@ -41,6 +41,10 @@ def _version(lab: Lab, family: str | None) -> int:
 
 
 async def _pods(lab: Lab, namespaces: Sequence[str] = ()) -> list[LabPod]:
+    if not lab.directory.facts().with_nodes:
+        raise LabError(
+            "this lab has only the control plane (--nodes 0) and runs no pods; make one with nodes"
+        )
     async with lab.client() as client:
         return await lab.pods(client, namespaces)
 

@@ -162,7 +162,9 @@ class Lab:
             if not missing:
                 return chosen
             if time.monotonic() > deadline:
-                raise LabError(f"not ready after {timeout:g} s: {', '.join(missing)}")
+                raise LabError(
+                    f"not ready after {timeout:g} s: {', '.join(missing)}; `kubectl describe pod` says why"
+                )
             await asyncio.sleep(0.05)
 
     # -- inside ------------------------------------------------------------------------------------

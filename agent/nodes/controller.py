@@ -45,7 +45,8 @@ class Committer(Protocol):
 class TunnelNeighbors(Protocol):
     """``agent.nodes.neighbors.NeighborKeeper`` is one; the kernel datapath needs none."""
 
-    async def reconcile(self, peers: Sequence[RemoteNode]) -> None: ...
+    async def reconcile(self, peers: Sequence[RemoteNode]) -> bool:
+        """Whether all peers were found."""
 
 
 class NodeController:
@@ -161,18 +162,20 @@ class NodeController:
             if not self._listed:
                 continue
             try:
-                await self.reconcile()
+                complete = await self.reconcile()
             except Exception as error:  # OVS or the kernel refuse for the moment: try again
                 delay = backoff.next()
                 logger.warning("Nodes could not be reconciled, next try in %.1f s: %s", delay, error)
             else:
-                backoff.reset()
-                delay = RESYNC
+                if complete:
+                    backoff.reset()
+                delay = RESYNC if complete else backoff.next()
             # Also after errors: a peer that cannot be reached must not keep this node's pods from starting.
             self.synced.set()
 
-    async def reconcile(self) -> None:
-        """One pass: flows, routes, tunnel neighbours. Raises what the parts raise."""
+    async def reconcile(self) -> bool:
+        """One pass: flows, routes, tunnel neighbours. False where a peer was not found, and another pass is
+        due soon. Raises what the parts raise."""
         peers = self.peers
         changed = False
         for name in [name for name in self._installed if name not in peers]:
@@ -189,8 +192,7 @@ class NodeController:
         wanted = list(peers.values())
         await self._netlink.run(lambda ipr: self._reconcile_kernel(ipr, wanted))
         await self._rules.reconcile(wanted)
-        if self._neighbors is not None:
-            await self._neighbors.reconcile(wanted)
+        return self._neighbors is None or await self._neighbors.reconcile(wanted)
 
     def _reconcile_kernel(self, ipr: IPRoute, peers: list[RemoteNode]) -> None:
         """In the netlink thread. The gateway comes first: routes need it up and addressed, and a vswitchd

@@ -43,21 +43,22 @@ class Hop:
 
 
 class NeighborKeeper:
-    """Keeps ``ovs-appctl tnl/neigh`` filled. Who cannot be resolved is tried again at the next pass."""
+    """Keeps ``ovs-appctl tnl/neigh`` filled. Whether a pass found everybody is its result."""
 
     def __init__(self, run_dir: str | Path, netlink: Netlink) -> None:
         self._run_dir = Path(run_dir)
         self._netlink = netlink
         self._missing: set[IPAddress] = set()
 
-    async def reconcile(self, peers: Sequence[RemoteNode]) -> None:
-        """Resolve the peers' addresses and tell OVS. Raises UnixctlError where vswitchd is not there."""
+    async def reconcile(self, peers: Sequence[RemoteNode]) -> bool:
+        """Resolve the peers' addresses and tell OVS. False where one did not answer: call again soon, for OVS
+        loses packets to it. Raises UnixctlError where vswitchd is not there."""
         control = unixctl.socket_of_vswitchd(self._run_dir)
         if control is None:
             raise unixctl.UnixctlError(f"no vswitchd runs in {self._run_dir}")
         addresses = [ip for peer in peers for ip in peer.transport_ips]
         if not addresses:
-            return
+            return True
         hops = await self._netlink.run(lambda ipr: {ip: find_hop(ipr, ip) for ip in addresses})
         wanted = {hop for hop in hops.values() if hop is not None}
         found = await self._resolve(wanted)
@@ -67,6 +68,7 @@ class NeighborKeeper:
         for ip in missing - self._missing:
             logger.warning("The tunnel's far end %s does not answer ARP or neighbour discovery yet", ip)
         self._missing = missing
+        return not missing
 
     async def _resolve(self, hops: set[Hop]) -> dict[Hop, str]:
         """MAC addresses by hop, from the kernel; it is made to ask for those that it does not know."""

@@ -39,7 +39,10 @@ def _listening(kind: int, port: int) -> socket.socket:
     if kind == socket.SOCK_DGRAM and sock.family == socket.AF_INET6:
         sock.setsockopt(socket.IPPROTO_IPV6, _IPV6_RECVPKTINFO, 1)
     sock.setblocking(False)
-    sock.bind((address, port))
+    try:
+        sock.bind((address, port))
+    except OSError as error:
+        raise OSError(error.errno, f"port {port} cannot be opened: {error.strerror}") from None
     return sock
 
 

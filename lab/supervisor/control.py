@@ -66,7 +66,7 @@ class ControlServer:
             line = await asyncio.wait_for(reader.readline(), REQUEST_TIMEOUT)
             request = json.loads(line)
             handler = self._handlers[request["op"]]
-        except (TimeoutError, ValueError, KeyError, TypeError):
+        except (TimeoutError, ValueError, KeyError, TypeError, RecursionError):
             return {"ok": False, "error": f"not a request; known operations: {', '.join(self._handlers)}"}
         try:
             return {"ok": True, "result": await handler(request, progress)}

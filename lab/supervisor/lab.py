@@ -30,6 +30,7 @@ from lab.supervisor.child import Child, ProcessSpec
 from lab.supervisor.control import Progress
 
 API_START_TIMEOUT = 30.0
+API_START_TRIES = 4
 API_LOAD_TIMEOUT = 1200.0  # with manifests to read before it serves
 _NODE_NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?")
 
@@ -134,7 +135,11 @@ class RunningLab:
                 return
             if time.monotonic() > deadline:
                 name, reason = min(absent.items())
-                raise LabError(f"the API group of APIService {name} does not answer: {reason}")
+                child = self.child("antrea-controller")
+                raise LabError(
+                    f"the API group of APIService {name} does not answer: {reason}; antrea-controller is "
+                    f"{child.state}, last exit: {child.last_exit or 'none'}. Its log is {child.spec.log}"
+                )
             await asyncio.sleep(0.05)
 
     def _open_api_socket(self) -> socket.socket:
@@ -161,7 +166,7 @@ class RunningLab:
                 return self._client
             except (ApiError, ConnectionFailed) as error:
                 reason = f"{error}; the process is {child.state}, last exit: {child.last_exit or 'none'}"
-            if time.monotonic() > deadline:
+            if time.monotonic() > deadline or child.starts > API_START_TRIES:
                 raise LabError(
                     f"the lab's Kubernetes API does not answer: {reason}. Its log is {child.spec.log}"
                 )

@@ -13,6 +13,7 @@ from apis.controlplane import v1beta2
 from apis.envelope import ProtobufWatchDecoder, unwrap
 from apis.meta import v1 as meta
 from apis.record import Change
+from apiserver import stream as stream_module
 from apiserver.agentwatch import AgentWatch
 from apiserver.endpoints import StoreEndpoint
 from apiserver.server import ApiServer
@@ -243,6 +244,29 @@ async def test_a_client_that_does_not_read_is_cut_off_and_delays_nobody(serve: S
         assert len(server.stores.all_watchers()) == 1, "the stuck client still has its watch"
     writer.close()
     del reader
+
+
+async def test_a_client_that_reads_nothing_for_long_is_sent_away(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stream_module, "STUCK_SECONDS", 0.2)
+    server = make_server()
+    session = await serve(server)
+    host, port = str(session._base_url.host), session._base_url.port  # type: ignore[union-attr]
+    _, writer = await asyncio.open_connection(host, port, limit=1024)
+    writer.write(f"GET {BASE}/addressgroups?watch=1 HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+    await writer.drain()
+    while not server.stores.all_watchers():
+        await asyncio.sleep(0.01)
+    big = [pod("p" * 1000) for _ in range(200)]
+    for number in range(80):  # 16 MB: more than the kernel's buffers take, and far from the bound on events
+        publish(server, "addressgroups", None, group(f"g{number}", "addressgroups", n1=big))
+    for _ in range(500):
+        if not server.stores.all_watchers():
+            break
+        await asyncio.sleep(0.01)
+    assert not server.stores.all_watchers(), "the stuck client still has its watch"
+    writer.close()
 
 
 async def test_a_client_that_leaves_takes_its_watch_with_it(serve: Serve) -> None:

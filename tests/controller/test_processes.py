@@ -144,6 +144,20 @@ async def test_a_killed_controller_comes_back_with_the_same_answers(plane: Contr
     assert kept == certificate, "the certificate is kept in its Secret"
 
 
+async def test_a_second_copy_ends_and_leaves_the_first_its_credentials(plane: ControlPlane) -> None:
+    first = plane.processes.pop("controller")
+    before = plane.direct
+    await plane.start_controller(wait=False)
+    second = plane.processes["controller"]
+    plane.processes["controller"] = first
+    try:
+        assert await asyncio.to_thread(second.wait, 20) != 0
+    finally:
+        second.kill()
+    await before.close()
+    assert await plane.json(CP_NETWORK_POLICIES.path(), plane.direct) is not None
+
+
 async def test_a_version_of_the_previous_process_is_gone(plane: ControlPlane) -> None:
     version = (await plane.json(f"{CP}/networkpolicies", plane.direct))["metadata"]["resourceVersion"]
     await plane.kill("controller")

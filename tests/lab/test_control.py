@@ -63,7 +63,18 @@ async def test_refusals_and_crashes_are_sentences_and_the_server_lives(server: P
 
 
 @pytest.mark.parametrize(
-    "data", [b"", b"\n", b"nonsense\n", b"[]\n", b"7\n", b"{}\n", b"\xff\xfe\n", b"x" * 2_000_000]
+    "data",
+    [
+        b"",
+        b"\n",
+        b"nonsense\n",
+        b"[]\n",
+        b"7\n",
+        b"{}\n",
+        b"\xff\xfe\n",
+        b"[" * 200_000 + b"\n",
+        b"x" * 2_000_000,
+    ],
 )
 async def test_bytes_that_are_no_request_end_nothing(server: Path, data: bytes) -> None:
     def throw() -> None:

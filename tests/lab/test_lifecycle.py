@@ -7,12 +7,14 @@ import json
 import os
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from client.errors import ApiError
 from lab import apply, pods, processes
 from lab.errors import LabError
 from lab.handle import Lab
@@ -81,6 +83,28 @@ async def applier_delete(client: object, namespace: str, name: str) -> None:
     await apply.Applier(client).delete(document)  # type: ignore[arg-type]
 
 
+async def test_a_pod_that_cannot_start_says_why(lab: Lab) -> None:
+    async with lab.client() as client:
+        taken = pods.pod("life/taken", ports=[("TCP", 10350)])  # the agent's
+        taken["spec"] |= {"hostNetwork": True, "nodeName": "node-1"}
+        await apply.apply_all(client, [pods.namespace("life"), taken])
+        path = "/api/v1/namespaces/life/"
+
+        async def told() -> tuple[str, list[str]]:
+            status = (await client.request("GET", path + "pods/taken")).json()["status"]
+            events = (await client.request("GET", path + "events")).json()["items"]
+            (container,) = status.get("containerStatuses") or [{"state": {}}]
+            messages = [e["message"] for e in events if e["involvedObject"]["name"] == "taken"]
+            return container["state"].get("waiting", {}).get("reason", ""), messages
+
+        deadline = time.monotonic() + 20
+        while (said := await told())[0] != "CreateContainerError":
+            assert time.monotonic() < deadline, said
+            await asyncio.sleep(0.05)
+        assert "port 10350" in said[1][0]
+        await applier_delete(client, "life", "taken")
+
+
 async def test_a_pod_outlives_its_kubelet_and_is_restarted_when_it_dies(lab: Lab) -> None:
     async with lab.client() as client:
         await apply.apply_all(client, [pods.namespace("life"), pods.pod("life/tough")])
@@ -115,6 +139,18 @@ async def test_a_pod_outlives_its_kubelet_and_is_restarted_when_it_dies(lab: Lab
         (again,) = await lab.wait_pods_ready(client, ["life/tough"])
         assert again.ips == pod.ips
         await applier_delete(client, "life", "tough")
+
+
+def test_a_second_supervisor_is_refused_and_disturbs_nothing(lab: Lab) -> None:
+    second = subprocess.run(
+        [sys.executable, "-m", "lab.supervisor", str(lab.directory.path), "1"],
+        capture_output=True,
+        text=True,
+        timeout=20,
+    )
+    assert second.returncode == 1
+    assert f"the lab {lab.name!r} has a supervisor already" in second.stderr
+    assert lab.status()["ready"]
 
 
 def test_everything_that_dies_comes_back(lab: Lab) -> None:
@@ -284,3 +320,22 @@ def test_without_nodes_only_the_control_plane_runs() -> None:
             lab.add_node()
         with Prober(lab.directory.probe_ports):
             pass  # needs no nodes either
+
+
+async def test_manifests_applied_again_take_back_what_they_no_longer_say() -> None:
+    with running_lab("again", nodes=0) as lab:
+        async with lab.client() as client:
+            spec = {"podSelector": {"matchLabels": {"app": "a"}}, "policyTypes": ["Ingress"]}
+            policy = {"apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy", "spec": spec}
+            policy["metadata"] = {"name": "p"}
+            wanted = [pods.pod("default/a"), policy]
+            assert [o.what for o in await apply.apply_all(client, wanted)] == ["created", "created"]
+            spec["podSelector"] = {"matchLabels": {"role": "b"}}
+            assert [o.what for o in await apply.apply_all(client, wanted)] == ["configured", "configured"]
+            path = "/apis/networking.k8s.io/v1/namespaces/default/networkpolicies/p"
+            assert (await client.request("GET", path)).json()["spec"] == spec
+            spec["podSelectr"] = spec.pop("podSelector")
+            with pytest.raises(ApiError, match="podSelectr"):
+                await apply.apply_all(client, wanted)
+        refused = cli("matrix", "--name", lab.name, check=False)
+        assert "only the control plane" in refused.stderr

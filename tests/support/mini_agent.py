@@ -135,16 +135,33 @@ def read_nodes(path: Path) -> list[msgspec.Raw] | None:
 async def follow_nodes(path: Path, nodes: NodeController) -> None:
     again = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, again.set)
-    while True:
-        objects = read_nodes(path)
-        if objects is not None:
-            await nodes.list_started()
-            await nodes.list_page(objects)
-            await nodes.list_finished()
-            await nodes.reconcile()
+    announced = asyncio.Event()
+    announced.set()
+    reconcile = nodes.reconcile
+
+    async def announce() -> bool:
+        """The pass that follows a list says so; those that the controller makes by itself do not."""
+        complete = await reconcile()
+        if not announced.is_set():
             print("nodes", flush=True)
-        await again.wait()
-        again.clear()
+            announced.set()
+        return complete
+
+    nodes.reconcile = announce  # type: ignore[method-assign]
+    running = asyncio.create_task(nodes.run())
+    try:
+        while True:
+            objects = read_nodes(path)
+            if objects is not None:
+                announced.clear()
+                await nodes.list_started()
+                await nodes.list_page(objects)
+                await nodes.list_finished()
+                await announced.wait()
+            await again.wait()
+            again.clear()
+    finally:
+        running.cancel()
 
 
 def known_pods(path: Path) -> list[LocalPod] | None:

@@ -17,7 +17,7 @@ from apiserver.documents import clock
 from apiserver.documents.kind import Kind
 from apiserver.documents.registry import Registry
 from apiserver.resources import Object
-from lab.api.aggregation.backends import BackendError, Backends
+from lab.api.aggregation.backends import BackendError, Backends, complaint
 from lab.api.reactor import Reactor
 from runtime.tasks import OnCrash, Supervisor
 
@@ -144,7 +144,7 @@ class Availability:
         except BackendError as error:
             return error.reason, str(error)
         except (aiohttp.ClientError, OSError, TimeoutError, ValueError, msgspec.MsgspecError) as error:
-            text = str(error) or type(error).__name__
+            text = complaint(error)
             service = spec["service"].get("name")
             words = f"failing or missing response from {path} of service/{service}: {text}"
             return "FailedDiscoveryCheck", words

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import hashlib
+import os
 import ssl
 from dataclasses import dataclass
 
@@ -26,6 +27,13 @@ class BackendError(Exception):
     def __init__(self, reason: str, message: str) -> None:
         super().__init__(message)
         self.reason = reason
+
+
+def complaint(error: Exception) -> str:
+    """Why a call failed, in words for the client of the API."""
+    if type(error) is aiohttp.ClientConnectorError and error.errno:
+        return f"dial tcp {error.host}:{error.port}: {os.strerror(error.errno)}"
+    return str(error) or type(error).__name__
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,7 @@ from apiserver.auth import User
 from apiserver.errors import StatusError, unavailable
 from apiserver.request import Context
 from lab.api.aggregation.availability import Availability
-from lab.api.aggregation.backends import Backend, BackendError, Backends
+from lab.api.aggregation.backends import Backend, BackendError, Backends, complaint
 
 _HOP = frozenset(
     (
@@ -83,7 +83,7 @@ class AggregatingProxy:
                 )
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
             self._availability.check(name)
-            text = str(error) or type(error).__name__
+            text = complaint(error)
             raise unavailable(f"error trying to reach service of APIService {name}: {text}") from None
         try:
             return await _answer(request, upstream)

@@ -174,13 +174,21 @@ class PodWorker:
 
     async def _start_responder(self, pod: Pod) -> None:
         assert self.sandbox is not None
-        await self._kubelet.runtime.start(
-            self.sandbox.container_id,
-            pod_facts.key(pod),
-            self.sandbox.netns_path,
-            pod_facts.declared_ports(pod),
-            alone=not self.sandbox.host_network,
-        )
+        try:
+            await self._kubelet.runtime.start(
+                self.sandbox.container_id,
+                pod_facts.key(pod),
+                self.sandbox.netns_path,
+                pod_facts.declared_ports(pod),
+                alone=not self.sandbox.host_network,
+            )
+        except LabError as error:
+            delay = self._setup_backoff.next()
+            self._attempt_at = time.monotonic() + delay
+            self._waiting = "CreateContainerError"
+            logger.warning("%s: %s; trying again in %.1f s", self._name, error, delay)
+            await self._kubelet.event(pod, "Warning", "Failed", str(error))
+            return
         self.sandbox.started = time.time()
         self.sandbox.alive = True
         self._kubelet.sandboxes.save(self.sandbox)

@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -218,6 +219,23 @@ def test_vswitchd_restarts_and_the_tunnel_knows_its_neighbor_again(nodes: Pair) 
     )
     assert second.ping("cli-1", first.address(a), 5)
     assert first.ping("web-0", second.address(b))
+
+
+def test_a_peer_that_answers_late_is_asked_again_soon(nodes: Pair) -> None:
+    """Not only at the next regular pass, a minute later: OVS loses packets to neighbours it does not know."""
+    first, second = nodes
+    second.ovs.namespace.run("ip", "link", "set", "br-phy", "down")
+    first.ovs.namespace.run("ip", "neigh", "flush", "all")
+    first.ovs.appctl("tnl/neigh/flush")
+    first.set_nodes(OBJECTS)  # returns when the pass is over, without an answer
+    assert "192.0.2.2" not in first.ovs.appctl("tnl/neigh/show")
+
+    second.ovs.namespace.run("ip", "link", "set", "br-phy", "up")
+
+    deadline = time.monotonic() + 20
+    while "192.0.2.2" not in first.ovs.appctl("tnl/neigh/show"):
+        assert time.monotonic() < deadline, first.ovs.appctl("tnl/neigh/show")
+        time.sleep(0.1)
 
 
 def test_a_gateway_that_was_taken_away_comes_back(nodes: Pair) -> None:
