@@ -6,7 +6,6 @@ is marked ``Inert``: its type is checked, and it is named once at start.
 
 from __future__ import annotations
 
-import ipaddress
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,8 +15,8 @@ from msgspec import field
 
 from runtime import config
 from runtime.config import Inert, Section, check
-from runtime.errors import ConfigurationError
 from runtime.features import FeatureGates
+from runtime.settings import DaemonConfig, check_address, notes
 
 DEFAULT_PATH = "/etc/antrea/antrea-agent.conf"
 
@@ -119,10 +118,9 @@ class HostNetworkAcceleration(Section):
     enable: bool | None = None
 
 
-class AgentConfig(Section):
+class AgentConfig(DaemonConfig):
     """The file's contents. The last block is antrea-py's own."""
 
-    feature_gates: dict[str, bool] = {}
     client_connection: ClientConnection = field(default_factory=ClientConnection)
     antrea_client_connection: ClientConnection = field(default_factory=ClientConnection)
     cni_socket: str = ""
@@ -138,8 +136,6 @@ class AgentConfig(Section):
     host_proc_path_prefix: str = "/host"
     disable_tx_checksum_offload: bool = field(name="disableTXChecksumOffload", default=False)
     api_port: int = 10350
-    enable_prometheus_metrics: bool | None = None
-    kube_api_server_override: str = field(name="kubeAPIServerOverride", default="")
     transport_interface: str = ""
 
     pod_cidrs: Inert[str] = field(name="podCIDRs", default="")
@@ -192,10 +188,6 @@ class AgentConfig(Section):
     antrea_namespace: str = ""  # where antrea-controller lives; default: POD_NAMESPACE, then kube-system
     tunnel_name: str = "antrea-tun0"
     policy_wait_timeout: float = 5.0  # seconds that CNI ADD waits for a pod's policies
-
-    @property
-    def metrics(self) -> bool:
-        return self.enable_prometheus_metrics is not False
 
 
 @dataclass(frozen=True, slots=True)
@@ -280,22 +272,12 @@ def checked(loaded: config.Loaded[AgentConfig], source: str) -> Settings:
         value.policy_wait_timeout,
         "write a number of seconds above 0",
     )
-    try:
-        ipaddress.ip_address(value.api_address)
-    except ValueError:
-        raise ConfigurationError(
-            f"The value of apiAddress in {source} is {value.api_address!r}: write an IP address."
-        ) from None
+    check_address(value.api_address, "apiAddress", source)
     gates = FeatureGates("A", value.feature_gates, source)
-    notes = []
-    if sentence := loaded.inert_sentence(source):
-        notes.append(sentence)
-    if idle := gates.without_effect(IMPLEMENTED_GATES):
-        notes.append(f"{source} sets feature gates that have no effect in antrea-agent: {', '.join(idle)}.")
     return Settings(
         config=value,
         gates=gates,
-        notes=tuple(notes),
+        notes=notes(loaded, gates, IMPLEMENTED_GATES, source, "antrea-agent"),
         source=source,
         node_name=value.node_name or os.environ.get("NODE_NAME", "") or os.uname().nodename.lower(),
         pod_name=os.environ.get("POD_NAME", ""),

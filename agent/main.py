@@ -12,11 +12,8 @@ what differs: nothing, if nothing has changed. Neither the Kubernetes API nor th
 from __future__ import annotations
 
 import asyncio
-import sys
 from collections.abc import Sequence
 from pathlib import Path
-
-import click
 
 from agent import config, figures
 from agent.cni.attach import PodAttacher
@@ -47,9 +44,8 @@ from client.controller import ControllerLocator
 from client.reflector import Reflector
 from client.resources import NODES
 from client.rest import RestClient
-from runtime import log, metrics, process, version
+from runtime import command, log, version
 from runtime.backoff import Backoff
-from runtime.errors import ConfigurationError
 from runtime.tasks import OnCrash, Supervisor
 
 logger = log.get("agent")
@@ -258,27 +254,16 @@ async def prune(
     await cni.discard_stale()  # only now may others have the port numbers of pods that are gone
 
 
-@click.command(context_settings={"help_option_names": ["-h", "--help"]})
-@click.option("--config", "path", default="", metavar="FILE", help="antrea-agent.conf")
-@click.option("-v", "--v", "verbosity", default=0, metavar="N", help="log verbosity, as klog's")
-@click.version_option(version.FULL, prog_name="antrea-agent", message="%(prog)s %(version)s")
-def _command(path: str, verbosity: int) -> int:
-    """The agent of Antrea on a node: attaches pods and enforces network policies in Open vSwitch."""
-    log.setup(verbosity)
-    metrics.forget_default_registry()
-    try:
-        settings = config.load(path)
-    except ConfigurationError as error:
-        click.echo(f"antrea-agent: {error}", err=True)
-        return 1
-    for note in settings.notes:
-        logger.warning("%s", note)
-    logger.info("antrea-agent %s starts with %s", version.FULL, settings.source)
-    return process.run("antrea-agent", lambda supervisor: serve(supervisor, settings))
+_command = command.daemon(
+    "antrea-agent",
+    "The agent of Antrea on a node: attaches pods and enforces network policies in Open vSwitch.",
+    config.load,
+    serve,
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    sys.exit(_command(args=arguments, standalone_mode=False) or 0)
+    command.run(_command, arguments)
 
 
 if __name__ == "__main__":

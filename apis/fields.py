@@ -58,7 +58,7 @@ def _unescape(value: str) -> str:
                 raise SelectorError(f"invalid field selector: invalid escape sequence \\{following}")
             result.append(following)
         elif character in ",=":
-            raise SelectorError(f"invalid field selector: unescaped character in value: {character}")
+            raise SelectorError(f"invalid field selector: unescaped character in value: {ord(character)}")
         else:
             result.append(character)
     return "".join(result)
@@ -70,6 +70,6 @@ def parse_fields(text: str) -> FieldSelector:
     for part in re.findall(r"(?:\\.|[^,\\])+|\\$", text, re.DOTALL):
         match = re.match(r"((?:[^=!\\]|!(?!=))*)(!=|==|=)(.*)", part, re.DOTALL)
         if match is None:
-            raise SelectorError(f"invalid selector: '{part}'; can't understand '{part}'")
+            raise SelectorError(f"invalid selector: '{text}'; can't understand '{part}'")
         terms.append(FieldTerm(match[1], _unescape(match[3]), match[2] == "!="))
     return FieldSelector(terms)

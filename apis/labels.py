@@ -281,22 +281,28 @@ def parse(text: str) -> Selector:
             if token != ",":
                 raise SelectorError(f"unable to parse requirement: found '{token}', expected: ',' or ')'")
 
+    def made(key: str, operator: str, values: Iterable[str] = ()) -> Requirement:
+        try:
+            return requirement(key, operator, values)
+        except SelectorError as error:
+            raise SelectorError(f"unable to parse requirement: {error}") from None
+
     requirements = []
     while position < len(tokens):
         if peek() == "!":
             take()
-            requirements.append(requirement(word("identifier"), DOES_NOT_EXIST))
+            requirements.append(made(word("identifier"), DOES_NOT_EXIST))
         else:
             key = word("!, identifier, or 'end of string'")
             operator = peek()
             if operator in ("", ","):
-                requirements.append(requirement(key, EXISTS))
+                requirements.append(made(key, EXISTS))
             elif operator in (IN, NOT_IN):
                 take()
-                requirements.append(requirement(key, operator, values()))
+                requirements.append(made(key, operator, values()))
             elif operator in (EQUALS, DOUBLE_EQUALS, NOT_EQUALS, GREATER, LESS):
                 take()
-                requirements.append(requirement(key, operator, (value(),)))
+                requirements.append(made(key, operator, (value(),)))
             else:
                 raise SelectorError(
                     f"unable to parse requirement: found '{operator}', "

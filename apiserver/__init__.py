@@ -25,23 +25,32 @@ How to serve something
     server.register(StoreEndpoint(info, server.stores))
     server.stores.publish(changes)              # apis.record.Change; change.resource is info.store
 
-**Documents that clients write** (create, update, patch, delete, deletecollection as well)::
+**Documents that clients write** (create, update, patch, apply, delete, deletecollection as well; see
+apiserver.documents)::
 
-    from apiserver.collection import Collection
-    from apiserver.document_endpoint import DocumentEndpoint
-    from apiserver.resources import WRITE_VERBS, Subresource
-    from apiserver.strategy import Strategy     # override what is particular: default, validate, admit …
+    from apiserver.documents.endpoint import DocumentEndpoint
+    from apiserver.documents.kind import Kind   # override what is particular: default, validate, fields …
+    from apiserver.documents.registry import Registry
+    from apiserver.resources import Subresource
 
-    info = ResourceInfo(group="", version="v1", plural="namespaces", kind="Namespace", verbs=WRITE_VERBS,
-                        short_names=("ns",), columns=…, schema=…,
-                        subresources=(Subresource("status", "Namespace", ("get", "patch", "update")),))
-    namespaces = Collection(info, server.stores, NamespaceStrategy())
-    endpoint = DocumentEndpoint(namespaces)
+    class Namespaces(Kind):
+        group, version, kind = "", "v1", "Namespace"
+        plural, singular, namespaced = "namespaces", "namespace", False
+        short_names = ("ns",)
+        has_status = True                       # serves /status
+        def validate(self, obj, errors): ...    # errors.invalid("spec.x", value, "must be …")
+
+    registry = Registry(server.stores)
+    registry.add_kind(namespaces := Namespaces())
+    finalize = Subresource("finalize", "Namespace", ("update",))
+    endpoint = DocumentEndpoint(namespaces, registry, extra=(finalize,))
     endpoint.subresources["finalize"] = handler  # async (context, namespace, name, body) -> answer
     server.register(endpoint)
 
-Programs in the same process write through the Collection: ``await namespaces.create(document)``,
-``.update(namespace, name, mutate)``, ``.delete(…)``, ``.read(…)``, ``.items(selection)``, ``.put(…)``.
+Programs in the same process write through the registry: ``registry.create(kind, obj)``, ``.update(kind,
+namespace, name, change)``, ``.delete(…)``, ``.get(…)``, ``.items(resource)``; ``registry.observe`` tells them
+of every change, ``registry.admit`` adds rules that need other objects, ``registry.restore`` loads saved
+state.
 
 **Answers that are computed** (TokenReview, statistics)::
 
@@ -65,6 +74,6 @@ has bearer tokens, request headers and client certificates, with reviewers given
 The inside, in the order of a request
 =====================================
 
-listener → server → request, negotiation → endpoints / document_endpoint → collection → stores → history,
-watcher → stream, events → render, table. Failures are errors.StatusError on every level.
+listener → server → request, negotiation → endpoints / documents.endpoint → documents.registry → stores →
+history, watcher → stream, events → render, table. Failures are errors.StatusError on every level.
 """

@@ -2,7 +2,7 @@
 
 - ``StoreEndpoint``: reads what somebody publishes into a store (get, list, watch);
 - ``FunctionEndpoint``: functions of the program compute each answer (create-only kinds, live information);
-- ``DocumentEndpoint`` (apiserver.document_endpoint): clients write JSON objects, guided by a Strategy.
+- ``DocumentEndpoint`` (apiserver.documents.endpoint): clients write JSON objects, by the rules of a Kind.
 
 Any endpoint can have subresources: functions of (context, namespace, name, body).
 """

@@ -6,6 +6,7 @@ Handlers raise :class:`StatusError`; the server turns it into the answer. The wo
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -60,14 +61,15 @@ class FieldError:
         return f"{self.field}: {self.message}"
 
 
-def _quoted(value: Any) -> str:
-    import json
-
+def shown(value: Any) -> str:
+    """A value as it stands in a message: strings quoted, numbers and booleans bare, the rest as JSON."""
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 
 def invalid_value(field: str, value: Any, detail: str) -> FieldError:
-    return FieldError("FieldValueInvalid", field, f"Invalid value: {_quoted(value)}: {detail}")
+    return FieldError("FieldValueInvalid", field, f"Invalid value: {shown(value)}: {detail}")
 
 
 def required(field: str, detail: str = "") -> FieldError:
@@ -76,18 +78,18 @@ def required(field: str, detail: str = "") -> FieldError:
     )
 
 
-def forbidden_value(field: str, detail: str) -> FieldError:
-    return FieldError("FieldValueForbidden", field, f"Forbidden: {detail}")
+def forbidden_value(field: str, detail: str = "") -> FieldError:
+    return FieldError("FieldValueForbidden", field, f"Forbidden: {detail}" if detail else "Forbidden")
 
 
 def not_supported(field: str, value: Any, supported: Sequence[str]) -> FieldError:
-    choices = ", ".join(_quoted(choice) for choice in sorted(supported))
-    message = f"Unsupported value: {_quoted(value)}: supported values: {choices}"
+    choices = ", ".join(shown(choice) for choice in supported)
+    message = f"Unsupported value: {shown(value)}: supported values: {choices}"
     return FieldError("FieldValueNotSupported", field, message)
 
 
 def duplicate(field: str, value: Any) -> FieldError:
-    return FieldError("FieldValueDuplicate", field, f"Duplicate value: {_quoted(value)}")
+    return FieldError("FieldValueDuplicate", field, f"Duplicate value: {shown(value)}")
 
 
 def too_long(field: str, limit: int) -> FieldError:
@@ -140,7 +142,7 @@ def modified_conflict(info: ResourceInfo, name: str) -> StatusError:
 
 def invalid(kind: str, group: str, name: str, errors: Sequence[FieldError]) -> StatusError:
     """422 with one cause per failed field."""
-    texts = [str(error) for error in errors]
+    texts = list(dict.fromkeys(str(error) for error in errors))  # equal ones once
     text = texts[0] if len(texts) == 1 else f"[{', '.join(texts)}]"
     qualified = f"{kind}.{group}" if group else kind
     details: dict[str, Any] = {}

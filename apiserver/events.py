@@ -15,7 +15,7 @@ from apis.envelope import field, type_meta, watch_frame, watch_line, wrap, wrap_
 from apis.meta import v1 as meta
 from apis.record import Media, Record
 from apiserver import table
-from apiserver.documents import full_object
+from apiserver.documents.record import full_object
 from apiserver.history import Entry
 from apiserver.negotiation import JSON, PROTOBUF, Form
 from apiserver.resources import Object, ResourceInfo

@@ -10,11 +10,13 @@ from dataclasses import dataclass, field
 
 import msgspec
 
+from apis import labels
+from apis.fields import parse_fields
+from apis.labels import SelectorError
 from apiserver.errors import FieldError, StatusError, bad_request, expired, forbidden_value, invalid
 from apiserver.request import truthy
 from apiserver.resources import Object, ResourceInfo
 from apiserver.selection import FieldTest, Selection
-from apiserver.selectors import LabelSelector, SelectorError, parse_fields, parse_labels
 from apiserver.versions import parse_version
 
 MIN_WATCH_SECONDS = 7200
@@ -75,12 +77,12 @@ def _integer(query: Mapping[str, str], name: str) -> int:
         raise bad_request(f'strconv.ParseInt: parsing "{text}": invalid syntax') from None
 
 
-def _labels(query: Mapping[str, str]) -> LabelSelector | None:
+def _labels(query: Mapping[str, str]) -> labels.Selector | None:
     text = query.get("labelSelector", "")
     if not text.strip():
         return None
     try:
-        return parse_labels(text)
+        return labels.parse(text)
     except SelectorError as error:
         raise bad_request(str(error)) from error
 
@@ -97,7 +99,7 @@ def _unknown_field(info: ResourceInfo, label: str) -> StatusError:
 def selection(info: ResourceInfo, query: Mapping[str, str], namespace: str, name: str = "") -> Selection:
     """The selection of a list or watch. Raises BadRequest for fields that cannot be selected."""
     try:
-        terms = parse_fields(query.get("fieldSelector", ""))
+        terms = parse_fields(query.get("fieldSelector", "")).terms
     except SelectorError as error:
         raise bad_request(str(error)) from error
     tests: list[FieldTest] = []
@@ -105,23 +107,23 @@ def selection(info: ResourceInfo, query: Mapping[str, str], namespace: str, name
     chosen: str | None = namespace or (None if info.namespaced else "")
     for term in terms:
         getter: Callable[[Object], str] | None = None
-        if term.label == "metadata.name":
+        if term.field == "metadata.name":
             if not term.negated:
                 if name and name != term.value:
                     tests.append((_name_of, term.value, False))
                 name = name or term.value
                 continue
             getter = _name_of
-        elif term.label == "metadata.namespace" and not info.node_scoped:
+        elif term.field == "metadata.namespace" and not info.node_scoped:
             getter = _namespace_of
-        elif term.label == "nodeName" and info.node_scoped:
+        elif term.field == "nodeName" and info.node_scoped:
             if not term.negated:
                 node = term.value
             continue
         else:
-            getter = info.field_labels.get(term.label)
+            getter = info.field_labels.get(term.field)
         if getter is None:
-            raise _unknown_field(info, term.label)
+            raise _unknown_field(info, term.field)
         tests.append((getter, term.value, term.negated))
     return Selection(chosen, name, node, _labels(query), tuple(tests))
 

@@ -19,7 +19,7 @@ from apis.envelope import field, type_meta, wrap, wrap_typed
 from apis.meta import v1 as meta
 from apis.record import Media
 from apiserver import table
-from apiserver.documents import full_object
+from apiserver.documents.record import full_object
 from apiserver.errors import StatusError, internal, not_acceptable
 from apiserver.negotiation import JSON, PROTOBUF, YAML, Form
 from apiserver.pace import Pace

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 
 import msgspec
 
+from apis.labels import Selector
 from apis.record import Media, Record
 from apiserver.resources import Object
-from apiserver.selectors import LabelSelector
 
 FieldTest = tuple[Callable[[Object], str], str, bool]
 """How to get the field, the value to compare with, and whether it must differ."""
@@ -31,7 +31,7 @@ class Selection:
     namespace: str | None = None
     name: str = ""
     node: str = ""
-    labels: LabelSelector | None = None
+    labels: Selector | None = None
     fields: tuple[FieldTest, ...] = field(default=())
 
     @property

@@ -17,6 +17,8 @@ from dataclasses import dataclass, field, replace
 import msgspec
 from aiohttp import web
 
+from apis.fields import parse_fields
+from apis.labels import SelectorError
 from apiserver import errors, render
 from apiserver.auth import ANONYMOUS, AllowAll, Authenticator, Authorizer, User
 from apiserver.discovery import Discovery
@@ -27,7 +29,6 @@ from apiserver.openapi import OpenAPI
 from apiserver.registry import Registry
 from apiserver.request import Context, RequestInfo, parse_path, truthy
 from apiserver.resources import Object
-from apiserver.selectors import SelectorError, parse_fields
 from apiserver.stores import Stores
 
 _log = logging.getLogger(__name__)
@@ -236,10 +237,10 @@ def _with_selected_name(info: RequestInfo, query: Mapping[str, str]) -> RequestI
     if info.verb not in ("list", "watch", "deletecollection") or info.name:
         return info
     try:
-        terms = parse_fields(query.get("fieldSelector", ""))
+        terms = parse_fields(query.get("fieldSelector", "")).terms
     except SelectorError:
         return info
     for term in terms:
-        if term.label == "metadata.name" and not term.negated:
+        if term.field == "metadata.name" and not term.negated:
             return replace(info, name=term.value)
     return info

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import os
 import ssl
 from dataclasses import dataclass
@@ -11,8 +10,8 @@ import msgspec
 
 from runtime import config, tls
 from runtime.config import Inert, Section
-from runtime.errors import ConfigurationError
 from runtime.features import FeatureGates
+from runtime.settings import DaemonConfig, check_address, notes
 
 DEFAULT_PATH = "/etc/antrea/antrea-controller.conf"
 
@@ -47,18 +46,15 @@ class Multicluster(Section):
     namespace: str = ""
 
 
-class ControllerConfig(Section):
+class ControllerConfig(DaemonConfig):
     """The file's contents. The last block is antrea-py's own."""
 
-    feature_gates: dict[str, bool] = {}
     client_connection: ClientConnection = msgspec.field(default_factory=ClientConnection)
     api_port: int = 10349
-    enable_prometheus_metrics: bool | None = None
     self_signed_cert: bool | None = None
     tls_cipher_suites: str = ""
     tls_min_version: str = ""
     client_ca_file: str = msgspec.field(name="clientCAFile", default="")
-    kube_api_server_override: str = msgspec.field(name="kubeAPIServerOverride", default="")
     node_ipam: Inert[NodeIPAM] = msgspec.field(name="nodeIPAM", default_factory=NodeIPAM)
     ipsec_csr_signer: Inert[IPsecCSRSigner] = msgspec.field(
         name="ipsecCSRSigner", default_factory=IPsecCSRSigner
@@ -67,10 +63,6 @@ class ControllerConfig(Section):
 
     api_address: str = ""  # the address to listen on; empty: every IPv4 and IPv6 address
     run_dir: str = "/var/run/antrea"  # certificates and the loopback token are written below it
-
-    @property
-    def metrics(self) -> bool:
-        return self.enable_prometheus_metrics is not False
 
     @property
     def self_signed(self) -> bool:
@@ -121,24 +113,12 @@ def check(loaded: config.Loaded[ControllerConfig], source: str) -> Settings:
     value = loaded.value
     config.check(1 <= value.api_port <= 65535, "apiPort", source, value.api_port, "a port is 1 to 65535")
     if value.api_address:
-        try:
-            ipaddress.ip_address(value.api_address)
-        except ValueError:
-            raise ConfigurationError(
-                f"The value of apiAddress in {source} is {value.api_address!r}: write an IP address."
-            ) from None
+        check_address(value.api_address, "apiAddress", source)
     gates = FeatureGates("C", value.feature_gates, source)
-    notes = []
-    if sentence := loaded.inert_sentence(source):
-        notes.append(sentence)
-    if idle := gates.without_effect(IMPLEMENTED_GATES):
-        notes.append(
-            f"{source} sets feature gates that have no effect in antrea-controller: {', '.join(idle)}."
-        )
     return Settings(
         value,
         gates,
-        tuple(notes),
+        notes(loaded, gates, IMPLEMENTED_GATES, source, "antrea-controller"),
         source,
         tls.minimum_version(value.tls_min_version, source),
         tuple(tls.cipher_suites(value.tls_cipher_suites, source)),

@@ -5,10 +5,7 @@ reflectors ──▶ inputs ──▶ pump: computation ──▶ stores ──�
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
-
-import click
 
 from apis.record import Change
 from apiserver.agentwatch import AgentWatch
@@ -29,8 +26,7 @@ from controller.markers import Markers
 from controller.publication import Publisher
 from controller.pump import Pump
 from controller.realization import Realization
-from runtime import log, metrics, process, version
-from runtime.errors import ConfigurationError
+from runtime import command, log, version
 from runtime.tasks import OnCrash, Supervisor
 
 logger = log.get("controller")
@@ -127,28 +123,22 @@ async def serve(supervisor: Supervisor, settings: Settings) -> None:
     supervisor.start("agent-infos", lambda: agent_infos.run(pump.synced))
 
 
-@click.command(context_settings={"help_option_names": ["-h", "--help"]})
-@click.option("--config", "path", default="", metavar="FILE", help="antrea-controller.conf")
-@click.option("-v", "--v", "verbosity", default=0, metavar="N", help="log verbosity, as klog's")
-@click.version_option(version.FULL, prog_name="antrea-controller", message="%(prog)s %(version)s")
-def _command(path: str, verbosity: int) -> int:
-    """The central controller of Antrea: computes what every node has to enforce and serves it."""
-    log.setup(verbosity)
-    metrics.forget_default_registry()
-    try:
-        settings = config.load(path)
-    except ConfigurationError as error:
-        click.echo(f"antrea-controller: {error}", err=True)
-        return 1
-    for note in settings.notes:
-        logger.warning("%s", note)
+def _settings(path: str) -> Settings:
+    settings = config.load(path)
     kubernetes_asyncio_light.modules()  # 50 ms that the event loop must not be held for
-    logger.info("antrea-controller %s starts with %s", version.FULL, settings.source)
-    return process.run("antrea-controller", lambda supervisor: serve(supervisor, settings))
+    return settings
+
+
+_command = command.daemon(
+    "antrea-controller",
+    "The central controller of Antrea: computes what every node has to enforce and serves it.",
+    _settings,
+    serve,
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    sys.exit(_command(args=arguments, standalone_mode=False) or 0)
+    command.run(_command, arguments)
 
 
 if __name__ == "__main__":

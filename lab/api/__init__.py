@@ -5,12 +5,16 @@
 
     process            flags, sockets, the end               pki, credentials   keys, kubeconfigs
       └ cluster        puts everything together              journal            the objects on disk
-          ├ endpoint   HTTP: verbs to registry calls          manifests          objects as files
-          ├ registry   the one place that writes             kinds/, custom/    what each kind demands
-          │   ├ admission, controllers/  (through reactor)   validation/        kube-apiserver's words
-          │   └ apiserver.stores: versions, watches          schema/            shapes of built-in kinds
-          ├ access/    who, and may they                     patching, ownership
-          └ aggregation/  APIServices                        reviews, subresources, groupevents
+          ├ kinds/, custom/, validation/    what each kind demands, in kube-apiserver's words
+          │   └ schema/                     shapes of built-in kinds
+          ├ admission, controllers/         what follows from writes (through reactor)
+          ├ access/                         who, and may they
+          ├ aggregation/                    APIServices
+          ├ subresources, reviews, groupevents
+          └ manifests                       objects as files
+
+How objects are read and written over HTTP, patched, applied and deleted is not the lab's: that is
+apiserver.documents, with apiserver.stores below it for versions and watches.
 
 It answers as kube-apiserver does (Kubernetes 1.33/1.34) wherever a lab can notice. Where it does not:
 
@@ -20,6 +24,6 @@ It answers as kube-apiserver does (Kubernetes 1.33/1.34) wherever a lab can noti
 - workloads (Deployments and the like), quotas, priorities, storage, certificates and autoscaling are not
   served; the scheduler deals pods out in turn and knows nothing of resources;
 - objects are JSON and YAML (built-in kinds are also read from protobuf bodies);
-- managedFields begin with the first server-side apply of an object (see lab.api.ownership);
+- managedFields begin with the first server-side apply of an object (see apiserver.documents.ownership);
 - a watch from before a restart of the process gets 410 and lists again; versions never go backwards.
 """

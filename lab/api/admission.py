@@ -7,10 +7,12 @@ protection of what the API itself keeps.
 from __future__ import annotations
 
 from apiserver import errors
+from apiserver.documents.kind import Kind
+from apiserver.documents.operation import Operation, generate_name
+from apiserver.documents.registry import Registry
 from apiserver.errors import StatusError
+from apiserver.resources import Object
 from lab.api.access.rbac import MASTERS, Ask, Rbac, Who, covers
-from lab.api.kinds.kind import Kind, Object
-from lab.api.registry import Operation, Registry, generate_name
 
 _PROTECTED = ("default", "kube-system", "kube-public")
 _TOKEN_PATH = "/var/run/secrets/kubernetes.io/serviceaccount"

@@ -7,6 +7,9 @@ import time
 from collections.abc import Iterable, Sequence
 
 from apiserver.auth import User
+from apiserver.documents.endpoint import DocumentEndpoint
+from apiserver.documents.kind import Kind
+from apiserver.documents.registry import Registry
 from apiserver.resources import Object
 from apiserver.server import ApiServer
 from apiserver.stores import Stores
@@ -32,15 +35,11 @@ from lab.api.controllers.namespaces import NamespaceController
 from lab.api.controllers.nodes import NodeIpam, Scheduler
 from lab.api.controllers.services import EndpointController, ServiceAddresses
 from lab.api.custom.kind import CustomKind
-from lab.api.endpoint import ObjectEndpoint
 from lab.api.groupevents import GroupEvents
 from lab.api.journal import Entry, Journal
 from lab.api.kinds import catalogue
-from lab.api.kinds.kind import Kind
-from lab.api.ownership import FieldOwnership
 from lab.api.pki import ClusterKeys
 from lab.api.reactor import Reactor
-from lab.api.registry import Registry
 from lab.api.reviews import Reviews
 from runtime.tasks import Supervisor
 
@@ -83,7 +82,6 @@ class Cluster:
         self.reactor = Reactor()
         self.rbac = Rbac()
         self.signer = TokenSigner(keys.service_accounts)
-        self._ownership = FieldOwnership()
         registry, reactor = self.registry, self.reactor
         AccessController(registry, reactor, self.rbac)
         GarbageCollector(registry, reactor)
@@ -108,28 +106,28 @@ class Cluster:
         for kind in catalogue.kinds():
             registry.add_kind(kind)
             self.server.register(self._endpoint(kind))
-        self.server.register(GroupEvents(registry, self._ownership))
+        self.server.register(GroupEvents(registry))
         for endpoint in Reviews(reviewer, self.rbac).endpoints():
             self.server.register(endpoint)
 
-    def _endpoint(self, kind: Kind) -> ObjectEndpoint:
-        registry, ownership = self.registry, self._ownership
+    def _endpoint(self, kind: Kind) -> DocumentEndpoint:
+        registry = self.registry
         if kind.resource == "pods":
-            pods = subresources.PodEndpoint(kind, registry, ownership, extra=subresources.POD)
+            pods = subresources.PodEndpoint(kind, registry, extra=subresources.POD)
             pods.subresources.update(subresources.pod_handlers(registry))
             return pods
         if kind.resource == "serviceaccounts":
-            accounts = ObjectEndpoint(kind, registry, ownership, extra=subresources.SERVICE_ACCOUNT)
+            accounts = DocumentEndpoint(kind, registry, extra=subresources.SERVICE_ACCOUNT)
             accounts.subresources["token"] = subresources.token_handler(registry, self.signer)
             return accounts
         if kind.resource == "namespaces":
-            namespaces = ObjectEndpoint(kind, registry, ownership, extra=subresources.NAMESPACE)
+            namespaces = DocumentEndpoint(kind, registry, extra=subresources.NAMESPACE)
             namespaces.subresources["finalize"] = subresources.finalize_handler(registry)
             return namespaces
-        return ObjectEndpoint(kind, registry, ownership)
+        return DocumentEndpoint(kind, registry)
 
     def _serve_custom(self, kind: CustomKind) -> None:
-        self.server.register(ObjectEndpoint(kind, self.registry, self._ownership, schema=kind.schema))
+        self.server.register(DocumentEndpoint(kind, self.registry))
 
     # --- objects from before ---
 

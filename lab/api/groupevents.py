@@ -7,13 +7,12 @@ for reading and watching. Versions in the two differ, so an update through this 
 from __future__ import annotations
 
 from apis.record import Change
-from apiserver.documents import Document
+from apiserver.documents.endpoint import DocumentEndpoint
+from apiserver.documents.kind import Kind
+from apiserver.documents.record import Document
+from apiserver.documents.registry import Registry
 from apiserver.resources import Object
-from lab.api.endpoint import ObjectEndpoint
 from lab.api.kinds.events import Events
-from lab.api.kinds.kind import Kind
-from lab.api.ownership import FieldOwnership
-from lab.api.registry import Registry
 
 MIRROR = "events.events.k8s.io"
 _TO_CORE = {
@@ -47,11 +46,11 @@ class _GroupKind(Events):
         return {key.replace("involvedObject.", "regarding."): value for key, value in found.items()}
 
 
-class GroupEvents(ObjectEndpoint):
+class GroupEvents(DocumentEndpoint):
     """The group's endpoint: writes go to the v1 Events, reads come from the mirror."""
 
-    def __init__(self, registry: Registry, ownership: FieldOwnership) -> None:
-        super().__init__(_GroupKind(), registry, ownership)
+    def __init__(self, registry: Registry) -> None:
+        super().__init__(_GroupKind(), registry)
         self.target = registry.kinds["events"]
         registry.observe(self._mirror)
 

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import yaml
 
+from apiserver.documents.schema import DecodeError
 from apiserver.errors import StatusError
-from lab.api.kinds.kind import Object
-from lab.api.schema.decode import DecodeError
+from apiserver.resources import Object
 
 if TYPE_CHECKING:
     from lab.api.cluster import Cluster

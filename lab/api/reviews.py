@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 
 from apiserver import errors
+from apiserver.documents.clock import stamp
+from apiserver.documents.schema import DecodeError
 from apiserver.endpoints import FunctionEndpoint, Functions
 from apiserver.request import Context
 from apiserver.resources import Object, ResourceInfo
@@ -12,8 +14,7 @@ from lab.api.access.authentication import Reviewer
 from lab.api.access.authorization import who
 from lab.api.access.rbac import Ask, Rbac, Who
 from lab.api.access.tokens import TokenError
-from lab.api.clock import stamp
-from lab.api.schema.decode import DecodeError, decode
+from lab.api.schema.decode import decode
 
 _AUTHENTICATION, _AUTHORIZATION = "authentication.k8s.io", "authorization.k8s.io"
 Handler = Callable[[Context, str, Object], Awaitable[Object]]

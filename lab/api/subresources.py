@@ -10,14 +10,15 @@ import datetime
 from aiohttp import web
 
 from apiserver import errors
+from apiserver.documents import clock
+from apiserver.documents.endpoint import DocumentEndpoint, SubHandler
+from apiserver.documents.refusals import info_for
+from apiserver.documents.registry import Registry
 from apiserver.errors import StatusError
 from apiserver.request import Context
 from apiserver.resources import Object, Subresource
-from lab.api import clock
 from lab.api.access.tokens import ISSUER, TokenSigner
 from lab.api.controllers.nodes import bind
-from lab.api.endpoint import ObjectEndpoint, SubHandler
-from lab.api.registry import Registry, info_for
 
 STREAMS = ("exec", "attach", "log", "portforward", "proxy")
 _MIN_TOKEN_SECONDS = 600
@@ -35,7 +36,7 @@ SERVICE_ACCOUNT = (Subresource("token", "TokenRequest", ("create",), "authentica
 NAMESPACE = (Subresource("finalize", "Namespace", ("update",)),)
 
 
-class PodEndpoint(ObjectEndpoint):
+class PodEndpoint(DocumentEndpoint):
     async def serve_subresource(self, ctx: Context) -> web.StreamResponse:
         if ctx.info.subresource in STREAMS:
             raise _not_here(self.registry, ctx)

@@ -4,42 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from apiserver.collection import Collection
-from apiserver.document_endpoint import DocumentEndpoint
-from apiserver.errors import FieldError, invalid_value
-from apiserver.resources import WRITE_VERBS, Object, ResourceInfo, Subresource
+from apis.record import Change
+from apiserver.documents.endpoint import DocumentEndpoint
+from apiserver.documents.fielderrors import FieldErrors
+from apiserver.documents.kind import Kind
+from apiserver.documents.record import Document
+from apiserver.documents.registry import Registry
+from apiserver.resources import Object
 from apiserver.server import ApiServer
-from apiserver.strategy import Operation, Strategy, immutable
-
-STATUS = ("get", "patch", "update")
-
-
-class Widgets(Strategy):
-    """A kind with defaults, validation, an immutable field, a status and grace on deletion."""
-
-    status_subresource = True
-    unconditional_update = False
-    strategic_merge = False
-
-    def default(self, document: Object) -> None:
-        document.setdefault("spec", {}).setdefault("size", 1)
-
-    def validate(self, document: Object, op: Operation) -> list[FieldError]:
-        size = document["spec"]["size"]
-        if not isinstance(size, int) or size < 1:
-            return [invalid_value("spec.size", size, "must be positive")]
-        return []
-
-    def validate_update(self, document: Object, old: Object, op: Operation) -> list[FieldError]:
-        return self.validate(document, op) + immutable(document, old, ["spec.color"])
-
-    def grace_seconds(self, document: Object, requested: int | None) -> int:
-        return requested if requested is not None else int(document["spec"].get("grace", 0))
-
-
-class Simple(Strategy):
-    status_subresource = True
-
 
 WIDGET_SCHEMA: dict[str, Any] = {
     "type": "object",
@@ -57,46 +29,72 @@ WIDGET_SCHEMA: dict[str, Any] = {
 }
 
 
-def make_cluster() -> tuple[ApiServer, dict[str, Collection]]:
-    """A server with namespaces, configmaps, pods and widgets."""
+class Simple(Kind):
+    """A kind of Kubernetes without peculiarities: its fields are those of the table."""
+
+    group, version = "", "v1"
+
+    def __init__(
+        self, plural: str, kind: str, short: str, *, namespaced: bool = True, has_status: bool = True
+    ) -> None:
+        self.plural, self.kind, self.singular = plural, kind, kind.lower()
+        self.short_names = (short,)
+        self.namespaced, self.has_status = namespaced, has_status
+
+    def fields(self, obj: Object) -> dict[str, str]:
+        return {"status.phase": obj.get("status", {}).get("phase", "")}
+
+
+class Widgets(Kind):
+    """A kind with defaults, validation, an immutable field, a status and grace on deletion."""
+
+    group, version, kind = "example.com", "v1", "Widget"
+    plural, singular, namespaced = "widgets", "widget", True
+    categories = ("all",)
+    schema = WIDGET_SCHEMA
+    custom = True
+    has_status = True
+    tracks_generation = True
+    allows_unconditional_update = False
+
+    def default(self, obj: Object) -> None:
+        obj.setdefault("spec", {}).setdefault("size", 1)
+
+    def validate(self, obj: Object, errors: FieldErrors) -> None:
+        size = obj["spec"]["size"]
+        if size < 1:
+            errors.invalid("spec.size", size, "must be positive")
+
+    def validate_update(self, new: Object, old: Object, errors: FieldErrors) -> None:
+        self.validate(new, errors)
+        errors.immutable("spec.color", new["spec"].get("color"), old["spec"].get("color"))
+
+    def grace_seconds(self, obj: Object, requested: int | None) -> int:
+        return requested if requested is not None else int(obj["spec"].get("grace", 0))
+
+
+def make_cluster() -> tuple[ApiServer, Registry]:
+    """A server with namespaces, configmaps, pods, services and widgets."""
     server = ApiServer(title="test", version={"major": "1", "minor": "34", "gitVersion": "v1.34.0"})
-    kinds: list[tuple[ResourceInfo, Strategy]] = []
-    for plural, kind, namespaced, short in (
-        ("namespaces", "Namespace", False, "ns"),
-        ("configmaps", "ConfigMap", True, "cm"),
-        ("pods", "Pod", True, "po"),
-        ("services", "Service", True, "svc"),
+    registry = Registry(server.stores)
+    for kind in (
+        Simple("namespaces", "Namespace", "ns", namespaced=False),
+        Simple("configmaps", "ConfigMap", "cm", has_status=False),
+        Simple("pods", "Pod", "po"),
+        Simple("services", "Service", "svc"),
+        Widgets(),
     ):
-        info = ResourceInfo(
-            "",
-            "v1",
-            plural,
-            kind,
-            namespaced=namespaced,
-            short_names=(short,),
-            verbs=WRITE_VERBS,
-            field_labels={"status.phase": lambda document: document.get("status", {}).get("phase", "")},
-            subresources=() if plural == "configmaps" else (Subresource("status", kind, STATUS),),
-        )
-        kinds.append((info, Strategy() if plural == "configmaps" else Simple()))
-    widgets = ResourceInfo(
-        "example.com",
-        "v1",
-        "widgets",
-        "Widget",
-        namespaced=True,
-        verbs=WRITE_VERBS,
-        categories=("all",),
-        subresources=(Subresource("status", "Widget", STATUS),),
-        schema=WIDGET_SCHEMA,
-        items_typed=True,
-    )
-    kinds.append((widgets, Widgets()))
-    collections: dict[str, Collection] = {}
-    for info, strategy in kinds:
-        collections[info.plural] = Collection(info, server.stores, strategy)
-        server.register(DocumentEndpoint(collections[info.plural]))
-    return server, collections
+        registry.add_kind(kind)
+        server.register(DocumentEndpoint(kind, registry))
+    return server, registry
+
+
+def put(registry: Registry, resource: str, document: Object) -> None:
+    """Stores a document as it is, status and all."""
+    metadata = document["metadata"]
+    known = registry.stored(resource, metadata.get("namespace", ""), metadata["name"])
+    change = Change(resource, known.record if known is not None else None, Document(document))
+    registry.stores.publish([change])
 
 
 def widget(name: str = "w", **spec: Any) -> Object:

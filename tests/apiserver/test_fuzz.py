@@ -9,7 +9,7 @@ from typing import Any
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from tests.apiserver.cluster import CONFIGMAPS, PODS, WIDGETS, make_cluster, widget
+from tests.apiserver.cluster import CONFIGMAPS, PODS, WIDGETS, make_cluster, put, widget
 from tests.apiserver.conftest import Serve
 
 PATHS = [
@@ -99,9 +99,9 @@ fuzz = settings(
 @fuzz
 @given(data=st.data())
 async def test_reading(serve: Serve, data: st.DataObject) -> None:
-    server, collections = make_cluster()
+    server, registry = make_cluster()
     session = await serve(server)
-    collections["configmaps"].put({"metadata": {"name": "c", "namespace": "ns", "labels": {"a": "b"}}})
+    put(registry, "configmaps", {"metadata": {"name": "c", "namespace": "ns", "labels": {"a": "b"}}})
     for _ in range(5):
         path, query, accept = data.draw(st.sampled_from(PATHS)), data.draw(queries), data.draw(accepts)
         if data.draw(st.booleans()):

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from apiserver.patching import PatchError, json_patch, merge_patch
-from apiserver.strategic import strategic_merge
+from apiserver.documents.jsonpatch import PatchError, json_patch, merge_patch
+from apiserver.documents.strategic import strategic_merge
 
 scalars = st.none() | st.booleans() | st.integers(-5, 5) | st.text(max_size=3)
 documents = st.recursive(

@@ -11,8 +11,8 @@ import yaml
 from apis.envelope import unwrap
 from apis.meta import v1 as meta
 from apis.record import Change
-from apiserver.documents import Document
-from tests.apiserver.cluster import CONFIGMAPS, PODS, make_cluster
+from apiserver.documents.record import Document
+from tests.apiserver.cluster import CONFIGMAPS, PODS, make_cluster, put
 from tests.apiserver.conftest import Serve
 from tests.apiserver.test_documents import call
 
@@ -93,7 +93,7 @@ async def test_a_token_that_is_none(serve: Serve, token: str) -> None:
     ],
 )
 async def test_selectors(serve: Serve, selector: str, names: list[str]) -> None:
-    server, collections = make_cluster()
+    server, registry = make_cluster()
     session = await serve(server)
     for name, labels, phase in (
         ("p1", {"a": "1"}, "Running"),
@@ -101,7 +101,7 @@ async def test_selectors(serve: Serve, selector: str, names: list[str]) -> None:
         ("p3", {}, ""),
     ):
         body = {"metadata": {"name": name, "namespace": "ns", "labels": labels}, "status": {"phase": phase}}
-        collections["pods"].put(body)
+        put(registry, "pods", body)
     for path in (PODS, "/api/v1/pods"):
         _, answer = await call(session, "GET", f"{path}?{selector}")
         assert [item["metadata"]["name"] for item in answer["items"]] == names
@@ -112,14 +112,31 @@ async def test_selectors(serve: Serve, selector: str, names: list[str]) -> None:
     assert sorted(seen) == names
 
 
+@pytest.mark.parametrize(
+    ("selector", "text"),
+    [
+        ("labelSelector=a%3D%3D%3Db", "unable to parse requirement: found '=', expected: identifier"),
+        ("labelSelector=-a%3Db", "unable to parse requirement: the name part of the key '-a' must have"),
+        ("labelSelector=a+in+()x", "unable to parse requirement: found 'x', expected: ','"),
+        ("fieldSelector=a", "invalid selector: 'a'; can't understand 'a'"),
+        ("fieldSelector=a%3Db%3Dc", "invalid field selector: unescaped character in value: 61"),
+        ("fieldSelector=spec.color%3Dred", "field label not supported: spec.color"),
+    ],
+)
+async def test_selectors_that_are_none(serve: Serve, selector: str, text: str) -> None:
+    session = await serve(make_cluster()[0])
+    status, answer = await call(session, "GET", f"{PODS}?{selector}")
+    assert (status, answer["reason"]) == (400, "BadRequest")
+    assert answer["message"].startswith(text)
+
+
 async def test_labels_that_change_move_objects_in_and_out_of_a_watch(serve: Serve) -> None:
-    server, collections = make_cluster()
+    server, registry = make_cluster()
     session = await serve(server)
-    pods = collections["pods"]
     _, listed = await call(session, "GET", PODS)
     version = listed["metadata"]["resourceVersion"]
     for labels in ({"a": "1"}, {"a": "1", "b": "2"}, {}, {"a": "1"}):
-        pods.put({"metadata": {"name": "p", "namespace": "ns", "labels": labels}})
+        put(registry, "pods", {"metadata": {"name": "p", "namespace": "ns", "labels": labels}})
     path = f"{PODS}?watch=1&timeoutSeconds=1&labelSelector=a%3D1&resourceVersion={version}"
     async with session.get(path) as response:
         events = [json.loads(line) for line in (await response.read()).decode().splitlines()]

@@ -14,11 +14,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from apis.labels import parse
 from apis.record import Change, Media
 from apiserver.errors import StatusError
 from apiserver.history import Entry
 from apiserver.selection import Selection
-from apiserver.selectors import parse_labels
 from apiserver.stores import Key, Stores
 from apiserver.versions import Versions
 from apiserver.watcher import ADDED, DELETED, MODIFIED, Watcher
@@ -121,7 +121,7 @@ selections = st.builds(
     namespace=st.sampled_from([None, ""]),
     name=st.sampled_from(["", "", "a"]),
     node=st.sampled_from(["", *NODES]),
-    labels=st.sampled_from([None, parse_labels("l=x"), parse_labels("l!=x")]),
+    labels=st.sampled_from([None, parse("l=x"), parse("l!=x")]),
 )
 steps = st.one_of(
     st.tuples(st.just("publish"), st.lists(things, min_size=1, max_size=4)),

@@ -10,9 +10,9 @@ from aiohttp import web
 
 from apiserver import errors
 from apiserver.auth import User
+from apiserver.documents.registry import Registry
 from lab.api.access.rbac import SERVICE_ACCOUNT, Ask, Rbac, Who, denial
 from lab.api.access.tokens import TokenError, TokenSigner
-from lab.api.registry import Registry
 
 
 class Reviewer:

@@ -13,11 +13,12 @@ from collections.abc import Sequence
 import aiohttp
 import msgspec
 
-from lab.api import clock
+from apiserver.documents import clock
+from apiserver.documents.kind import Kind
+from apiserver.documents.registry import Registry
+from apiserver.resources import Object
 from lab.api.aggregation.backends import BackendError, Backends, complaint
-from lab.api.kinds.kind import Kind, Object
 from lab.api.reactor import Reactor
-from lab.api.registry import Registry
 from runtime.tasks import OnCrash, Supervisor
 
 RESOURCE = "apiservices.apiregistration.k8s.io"

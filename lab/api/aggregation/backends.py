@@ -16,9 +16,9 @@ from dataclasses import dataclass
 
 import aiohttp
 
-from lab.api.kinds.kind import Object
+from apiserver.documents.registry import Registry
+from apiserver.resources import Object
 from lab.api.pki import ClusterKeys
-from lab.api.registry import Registry
 
 
 class BackendError(Exception):

@@ -10,10 +10,10 @@ import asyncio
 import aiohttp
 import msgspec
 
+from apiserver.documents.registry import Registry
+from apiserver.resources import Object
 from lab.api.aggregation.availability import RESOURCE, Availability
 from lab.api.aggregation.backends import BackendError, Backends
-from lab.api.kinds.kind import Object
-from lab.api.registry import Registry
 
 PATH = "/openapi/v3"
 _TIMEOUT = aiohttp.ClientTimeout(total=1)  # the whole index waits for this

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from apiserver.documents.registry import Registry
 from apiserver.server import ApiServer
 from lab.api.aggregation.availability import AUTOMANAGED, RESOURCE
 from lab.api.reactor import Reactor
-from lab.api.registry import Registry
 
 _BUILT_IN_PRIORITY = {"": (18000, 1)}
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from apiserver.documents.kind import Kind
+from apiserver.documents.registry import Registry
+from apiserver.resources import Object
 from lab.api.access.rbac import Rbac, selects
 from lab.api.kinds.access import GROUP
-from lab.api.kinds.kind import Kind, Object
 from lab.api.reactor import Reactor
-from lab.api.registry import Registry
 
 _CLUSTER_ROLES = f"clusterroles.{GROUP}"
 

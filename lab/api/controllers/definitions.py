@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from apiserver.documents import clock
+from apiserver.documents.kind import Kind
+from apiserver.documents.registry import Registry
 from apiserver.errors import StatusError
-from lab.api import clock
+from apiserver.resources import Object
 from lab.api.custom.kind import CustomKind
-from lab.api.kinds.kind import Kind, Object
 from lab.api.reactor import Reactor
-from lab.api.registry import Registry
 
 RESOURCE = "customresourcedefinitions.apiextensions.k8s.io"
 CLEANUP = "customresourcecleanup.apiextensions.k8s.io"

@@ -11,11 +11,12 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
+from apiserver.documents.kind import Kind
+from apiserver.documents.metadata import FOREGROUND, ORPHAN
+from apiserver.documents.registry import Registry
 from apiserver.errors import StatusError
-from lab.api.kinds.kind import Kind, Object
+from apiserver.resources import Object
 from lab.api.reactor import Reactor
-from lab.api.registry import Registry
-from lab.api.validation.metadata import FOREGROUND, ORPHAN
 
 Key = tuple[str, str, str]  # resource, namespace, name
 

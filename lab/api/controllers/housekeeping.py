@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import datetime
 
+from apiserver.documents import clock
+from apiserver.documents.kind import Kind
+from apiserver.documents.registry import Registry
 from apiserver.errors import StatusError
-from lab.api import clock
-from lab.api.kinds.kind import Kind, Object
+from apiserver.resources import Object
 from lab.api.kinds.table import parse_time
 from lab.api.reactor import Reactor
-from lab.api.registry import Registry
 
 EVENT_LIFE = datetime.timedelta(hours=1)
 NODE_QUARANTINE = 5.0  # seconds: a node that is registered anew keeps its pods

@@ -9,14 +9,21 @@ from __future__ import annotations
 import copy
 from typing import Any
 
+from apiserver.documents import clock
+from apiserver.documents.kind import Kind
+from apiserver.documents.registry import Registry
 from apiserver.errors import StatusError
-from lab.api import clock
-from lab.api.kinds.kind import Kind, Object
+from apiserver.resources import Object
 from lab.api.kinds.namespaces import FINALIZER
 from lab.api.reactor import Reactor
-from lab.api.registry import Registry
 
 ROOT_CA = "kube-root-ca.crt"
+
+
+def namespace_active(registry: Registry, name: str) -> bool:
+    """Whether there is such a namespace, and it is not being deleted."""
+    namespace = registry.get("namespaces", "", name)
+    return namespace is not None and not namespace["metadata"].get("deletionTimestamp")
 
 
 class NamespaceController:
@@ -34,7 +41,7 @@ class NamespaceController:
         if new is None and old is not None and kind.namespaced:
             namespace = old["metadata"].get("namespace", "")
             own = kind.resource in ("serviceaccounts", "configmaps")
-            if own or not self._registry.namespace_active(namespace):
+            if own or not namespace_active(self._registry, namespace):
                 self._soon(namespace)
 
     def _soon(self, name: str) -> None:

@@ -9,12 +9,14 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Iterator, Sequence
 
+from apiserver.documents import clock
+from apiserver.documents.kind import Kind
+from apiserver.documents.refusals import info_for
+from apiserver.documents.registry import Registry
 from apiserver.errors import conflict
-from lab.api import clock
+from apiserver.resources import Object
 from lab.api.access.rbac import selects
-from lab.api.kinds.kind import Kind, Object
 from lab.api.reactor import Reactor
-from lab.api.registry import Registry, info_for
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 NODE_BITS = {4: 24, 6: 64}  # kube-controller-manager's default mask sizes

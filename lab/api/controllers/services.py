@@ -6,11 +6,15 @@ import ipaddress
 from collections.abc import Sequence
 from typing import Any
 
+from apiserver.documents.fielderrors import FieldErrors
+from apiserver.documents.kind import Kind
+from apiserver.documents.operation import Operation
+from apiserver.documents.refusals import refuse
+from apiserver.documents.registry import Registry
 from apiserver.errors import StatusError
-from lab.api.kinds.kind import Kind, Object
+from apiserver.resources import Object
+from lab.api.controllers.namespaces import namespace_active
 from lab.api.reactor import Reactor
-from lab.api.registry import Operation, Registry, refuse
-from lab.api.validation.errors import FieldErrors
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 SLICES = "endpointslices.discovery.k8s.io"
@@ -195,7 +199,7 @@ class EndpointController:
             for slice_ in self._slices(namespace, name):
                 self._remove(SLICES, namespace, slice_["metadata"]["name"])
             return
-        if not self._registry.namespace_active(namespace):
+        if not namespace_active(self._registry, namespace):
             return
         selector = service["spec"].get("selector")
         if not selector:

@@ -8,7 +8,8 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from lab.api.kinds.table import Column, human_duration, parse_time
+from apiserver.documents.kind import Heading
+from lab.api.kinds.table import human_duration, parse_time
 
 _TOKEN = re.compile(
     r"""\.(?P<name>(?:[A-Za-z0-9_$/-]|\\.)+)
@@ -103,11 +104,11 @@ def cell(kind: str, values: list[Any], now: datetime.datetime) -> Any:
             return value if isinstance(value, str) else None
 
 
-def definitions(columns: list[dict[str, Any]]) -> tuple[Column, ...]:
+def definitions(columns: list[dict[str, Any]]) -> tuple[Heading, ...]:
     return (
-        Column("Name", format="name"),
+        Heading("Name", format="name"),
         *(
-            Column(c["name"], c.get("type", "string"), c.get("priority", 0), c.get("format", ""))
+            Heading(c["name"], c.get("type", "string"), c.get("priority", 0), c.get("format", ""))
             for c in columns
         ),
     )

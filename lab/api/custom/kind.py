@@ -6,14 +6,15 @@ import copy
 import datetime
 from typing import Any
 
+from apiserver.documents.fielderrors import FieldErrors
+from apiserver.documents.kind import Heading, Kind
+from apiserver.documents.schema import DecodeError
+from apiserver.documents.shape import SchemaShape, Shape
+from apiserver.resources import Object
 from lab.api.custom import columns as printer
 from lab.api.custom import schema as structural
 from lab.api.custom.validation import validate
-from lab.api.kinds.kind import Kind, Object
-from lab.api.kinds.table import Column
-from lab.api.schema.decode import DecodeError, decode
-from lab.api.schema.shape import SchemaShape, Shape
-from lab.api.validation.errors import FieldErrors
+from lab.api.schema.decode import decode
 
 _AGE = [{"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp"}]
 
@@ -21,6 +22,7 @@ _AGE = [{"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp
 class CustomKind(Kind):
     """Everything is read from the definition; a changed definition makes a new CustomKind."""
 
+    custom = True
     tracks_generation = True
     allows_unconditional_update = False
 
@@ -90,7 +92,7 @@ class CustomKind(Kind):
         return found
 
     @property
-    def columns(self) -> tuple[Column, ...]:
+    def columns(self) -> tuple[Heading, ...]:
         return self._table
 
     def cells(self, obj: Object, now: datetime.datetime) -> list[Any]:

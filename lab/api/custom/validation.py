@@ -16,7 +16,7 @@ import uuid
 from collections.abc import Callable
 from typing import Any
 
-from lab.api.validation.errors import FieldErrors
+from apiserver.documents.fielderrors import FieldErrors
 
 Schema = dict[str, Any]
 

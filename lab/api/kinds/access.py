@@ -5,11 +5,13 @@ from __future__ import annotations
 import datetime
 from typing import Any
 
-from lab.api.kinds.kind import BuiltIn, Object
-from lab.api.kinds.table import AGE, NAME, Column, age
-from lab.api.validation import formats
-from lab.api.validation.errors import FieldErrors
-from lab.api.validation.metadata import validate_label_selector
+from apiserver.documents import formats
+from apiserver.documents.fielderrors import FieldErrors
+from apiserver.documents.kind import Heading
+from apiserver.documents.metadata import validate_label_selector
+from apiserver.resources import Object
+from lab.api.kinds.builtin import BuiltIn
+from lab.api.kinds.table import AGE, NAME, age
 
 GROUP = "rbac.authorization.k8s.io"
 
@@ -49,7 +51,7 @@ def _validate_rules(rules: Any, namespaced: bool, errors: FieldErrors) -> None:
 class Roles(_Rbac):
     kind, plural, singular, namespaced = "Role", "roles", "role", True
     type_name = "rbac.Role"
-    table = (NAME, Column("Created At", type="date"))
+    table = (NAME, Heading("Created At", type="date"))
 
     def default(self, obj: Object) -> None:
         obj.setdefault("rules", None)
@@ -73,11 +75,11 @@ class RoleBindings(_Rbac):
     type_name = "rbac.RoleBinding"
     table = (
         NAME,
-        Column("Role"),
+        Heading("Role"),
         AGE,
-        Column("Users", priority=1),
-        Column("Groups", priority=1),
-        Column("ServiceAccounts", priority=1),
+        Heading("Users", priority=1),
+        Heading("Groups", priority=1),
+        Heading("ServiceAccounts", priority=1),
     )
 
     def default(self, obj: Object) -> None:

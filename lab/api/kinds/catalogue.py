@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from apiserver.documents.kind import Kind
 from lab.api.kinds.access import ClusterRoleBindings, ClusterRoles, RoleBindings, Roles
 from lab.api.kinds.configuration import ConfigMaps, Secrets, ServiceAccounts
 from lab.api.kinds.definitions import Definitions
 from lab.api.kinds.events import Events
-from lab.api.kinds.kind import Kind
 from lab.api.kinds.machinery import APIServices, Leases, MutatingWebhooks, ValidatingWebhooks
 from lab.api.kinds.namespaces import Namespaces
 from lab.api.kinds.networkpolicies import NetworkPolicies

@@ -6,10 +6,12 @@ import base64
 import datetime
 from typing import Any
 
-from lab.api.kinds.kind import BuiltIn, Object
-from lab.api.kinds.table import AGE, NAME, Column, age
-from lab.api.validation import formats
-from lab.api.validation.errors import FieldErrors
+from apiserver.documents import formats
+from apiserver.documents.fielderrors import FieldErrors
+from apiserver.documents.kind import Heading
+from apiserver.resources import Object
+from lab.api.kinds.builtin import BuiltIn
+from lab.api.kinds.table import AGE, NAME, age
 
 _MAX_SIZE = 1024 * 1024
 _TYPE_KEYS = {  # keys that a secret of the type must have
@@ -26,7 +28,7 @@ class ConfigMaps(BuiltIn):
     plural, singular, namespaced = "configmaps", "configmap", True
     short_names = ("cm",)
     type_name = "core.ConfigMap"
-    table = (NAME, Column("Data"), AGE)
+    table = (NAME, Heading("Data"), AGE)
 
     def validate(self, obj: Object, errors: FieldErrors) -> None:
         data, binary = obj.get("data", {}), obj.get("binaryData", {})
@@ -58,7 +60,7 @@ class Secrets(BuiltIn):
     group, version, kind = "", "v1", "Secret"
     plural, singular, namespaced = "secrets", "secret", True
     type_name = "core.Secret"
-    table = (NAME, Column("Type"), Column("Data"), AGE)
+    table = (NAME, Heading("Type"), Heading("Data"), AGE)
 
     def default(self, obj: Object) -> None:
         obj.setdefault("type", "Opaque")
@@ -109,9 +111,10 @@ def _validate_immutable(new: Object, old: Object, names: tuple[str, ...], errors
 class ServiceAccounts(BuiltIn):
     group, version, kind = "", "v1", "ServiceAccount"
     plural, singular, namespaced = "serviceaccounts", "serviceaccount", True
+    returns_deleted = True
     short_names = ("sa",)
     type_name = "core.ServiceAccount"
-    table = (NAME, Column("Secrets"), AGE)
+    table = (NAME, Heading("Secrets"), AGE)
 
     def cells(self, obj: Object, now: datetime.datetime) -> list[Any]:
         return [obj["metadata"]["name"], len(obj.get("secrets", ())), age(obj, now)]

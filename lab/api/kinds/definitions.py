@@ -6,12 +6,14 @@ import datetime
 import re
 from typing import Any
 
+from apiserver.documents import formats
+from apiserver.documents.fielderrors import FieldErrors
+from apiserver.documents.kind import Heading
+from apiserver.resources import Object
 from lab.api.custom import columns as printer
 from lab.api.custom.schema import cel_rules
-from lab.api.kinds.kind import BuiltIn, Object
-from lab.api.kinds.table import NAME, Column
-from lab.api.validation import formats
-from lab.api.validation.errors import FieldErrors
+from lab.api.kinds.builtin import BuiltIn
+from lab.api.kinds.table import NAME
 
 _TYPES = ("array", "boolean", "integer", "number", "object", "string")
 _COLUMN_TYPES = ("boolean", "date", "integer", "number", "string")
@@ -24,7 +26,7 @@ class Definitions(BuiltIn):
     type_name = "apiextensions.CustomResourceDefinition"
     has_status = True
     tracks_generation = True
-    table = (NAME, Column("Created At", type="date"))
+    table = (NAME, Heading("Created At", type="date"))
 
     def default(self, obj: Object) -> None:
         spec = obj.setdefault("spec", {})

@@ -5,9 +5,11 @@ from __future__ import annotations
 import datetime
 from typing import Any
 
-from lab.api.kinds.kind import BuiltIn, Object
-from lab.api.kinds.table import Column, since
-from lab.api.validation.errors import FieldErrors
+from apiserver.documents.fielderrors import FieldErrors
+from apiserver.documents.kind import Heading
+from apiserver.resources import Object
+from lab.api.kinds.builtin import BuiltIn
+from lab.api.kinds.table import since
 
 
 class Events(BuiltIn):
@@ -16,16 +18,16 @@ class Events(BuiltIn):
     short_names = ("ev",)
     type_name = "core.Event"
     table = (
-        Column("Last Seen"),
-        Column("Type"),
-        Column("Reason"),
-        Column("Object"),
-        Column("Subobject", priority=1),
-        Column("Source", priority=1),
-        Column("Message"),
-        Column("First Seen", priority=1),
-        Column("Count", priority=1),
-        Column("Name", priority=1, format="name"),
+        Heading("Last Seen"),
+        Heading("Type"),
+        Heading("Reason"),
+        Heading("Object"),
+        Heading("Subobject", priority=1),
+        Heading("Source", priority=1),
+        Heading("Message"),
+        Heading("First Seen", priority=1),
+        Heading("Count", priority=1),
+        Heading("Name", priority=1, format="name"),
     )
 
     def validate(self, obj: Object, errors: FieldErrors) -> None:

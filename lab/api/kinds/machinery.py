@@ -10,10 +10,12 @@ import datetime
 import re
 from typing import Any
 
-from lab.api.kinds.kind import BuiltIn, Object
-from lab.api.kinds.table import AGE, NAME, Column, age
-from lab.api.validation import formats
-from lab.api.validation.errors import FieldErrors
+from apiserver.documents import formats
+from apiserver.documents.fielderrors import FieldErrors
+from apiserver.documents.kind import Heading
+from apiserver.resources import Object
+from lab.api.kinds.builtin import BuiltIn
+from lab.api.kinds.table import AGE, NAME, age
 
 
 class Leases(BuiltIn):
@@ -21,7 +23,7 @@ class Leases(BuiltIn):
     plural, singular, namespaced = "leases", "lease", True
     type_name = "coordination.Lease"
     creates_on_update = True
-    table = (NAME, Column("Holder"), AGE)
+    table = (NAME, Heading("Holder"), AGE)
 
     def validate(self, obj: Object, errors: FieldErrors) -> None:
         spec = obj.get("spec", {})
@@ -39,7 +41,7 @@ class Leases(BuiltIn):
 class _Webhooks(BuiltIn):
     group, version, namespaced = "admissionregistration.k8s.io", "v1", False
     tracks_generation = True
-    table = (NAME, Column("Webhooks"), AGE)
+    table = (NAME, Heading("Webhooks"), AGE)
 
     def generation_part(self, obj: Object) -> Any:
         return obj.get("webhooks")
@@ -113,7 +115,7 @@ class APIServices(BuiltIn):
     categories = ("api-extensions",)
     type_name = "apiregistration.APIService"
     has_status = True
-    table = (NAME, Column("Service"), Column("Available"), AGE)
+    table = (NAME, Heading("Service"), Heading("Available"), AGE)
 
     def check_name(self, name: str) -> list[str]:
         return formats.path_segment(name)

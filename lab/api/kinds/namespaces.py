@@ -5,10 +5,12 @@ from __future__ import annotations
 import datetime
 from typing import Any
 
-from lab.api.kinds.kind import BuiltIn, Object
-from lab.api.kinds.table import AGE, NAME, Column, age
-from lab.api.validation import formats
-from lab.api.validation.errors import FieldErrors
+from apiserver.documents import formats
+from apiserver.documents.fielderrors import FieldErrors
+from apiserver.documents.kind import Heading
+from apiserver.resources import Object
+from lab.api.kinds.builtin import BuiltIn
+from lab.api.kinds.table import AGE, NAME, age
 
 NAME_LABEL = "kubernetes.io/metadata.name"
 FINALIZER = "kubernetes"
@@ -21,7 +23,7 @@ class Namespaces(BuiltIn):
     verbs = ("create", "delete", "get", "list", "patch", "update", "watch")
     type_name = "core.Namespace"
     has_status = True
-    table = (NAME, Column("Status"), AGE)
+    table = (NAME, Heading("Status"), AGE)
 
     def check_name(self, name: str) -> list[str]:
         return formats.dns_label(name)
@@ -39,6 +41,13 @@ class Namespaces(BuiltIn):
 
     def prepare_update(self, new: Object, old: Object) -> None:
         new["spec"], new["status"] = old["spec"], old["status"]
+
+    def may_vanish(self, obj: Object) -> bool:
+        return not obj.get("spec", {}).get("finalizers")
+
+    def mark_deleted(self, obj: Object) -> None:
+        obj["metadata"].pop("deletionGracePeriodSeconds", None)
+        obj.setdefault("status", {})["phase"] = "Terminating"
 
     def validate(self, obj: Object, errors: FieldErrors) -> None:
         for finalizer in obj.get("spec", {}).get("finalizers", ()):

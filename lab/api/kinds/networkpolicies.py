@@ -5,10 +5,12 @@ from __future__ import annotations
 import datetime
 from typing import Any
 
-from lab.api.kinds.kind import BuiltIn, Object
-from lab.api.kinds.table import AGE, NAME, Column, age, selector_text
+from apiserver.documents.fielderrors import FieldErrors
+from apiserver.documents.kind import Heading
+from apiserver.resources import Object
+from lab.api.kinds.builtin import BuiltIn
+from lab.api.kinds.table import AGE, NAME, age, selector_text
 from lab.api.validation import networkpolicy
-from lab.api.validation.errors import FieldErrors
 
 
 class NetworkPolicies(BuiltIn):
@@ -17,7 +19,7 @@ class NetworkPolicies(BuiltIn):
     short_names = ("netpol",)
     type_name = "networking.NetworkPolicy"
     tracks_generation = True
-    table = (NAME, Column("Pod-Selector"), AGE)
+    table = (NAME, Heading("Pod-Selector"), AGE)
 
     def default(self, obj: Object) -> None:
         networkpolicy.default(obj)

@@ -6,10 +6,12 @@ import datetime
 import ipaddress
 from typing import Any
 
-from lab.api.kinds.kind import BuiltIn, Object
-from lab.api.kinds.table import AGE, NAME, Column, age
-from lab.api.validation import formats
-from lab.api.validation.errors import FieldErrors
+from apiserver.documents import formats
+from apiserver.documents.fielderrors import FieldErrors
+from apiserver.documents.kind import Heading
+from apiserver.resources import Object
+from lab.api.kinds.builtin import BuiltIn
+from lab.api.kinds.table import AGE, NAME, age
 
 _ROLE = "node-role.kubernetes.io/"
 _EFFECTS = ("NoSchedule", "PreferNoSchedule", "NoExecute")
@@ -23,15 +25,15 @@ class Nodes(BuiltIn):
     has_status = True
     table = (
         NAME,
-        Column("Status"),
-        Column("Roles"),
+        Heading("Status"),
+        Heading("Roles"),
         AGE,
-        Column("Version"),
-        Column("Internal-IP", priority=1),
-        Column("External-IP", priority=1),
-        Column("OS-Image", priority=1),
-        Column("Kernel-Version", priority=1),
-        Column("Container-Runtime", priority=1),
+        Heading("Version"),
+        Heading("Internal-IP", priority=1),
+        Heading("External-IP", priority=1),
+        Heading("OS-Image", priority=1),
+        Heading("Kernel-Version", priority=1),
+        Heading("Container-Runtime", priority=1),
     )
 
     def prepare_create(self, obj: Object) -> None:

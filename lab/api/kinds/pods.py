@@ -6,10 +6,13 @@ import copy
 import datetime
 from typing import Any
 
+from apiserver.documents.fielderrors import FieldErrors
+from apiserver.documents.kind import Heading
+from apiserver.errors import shown
+from apiserver.resources import Object
 from lab.api.kinds import podspec
-from lab.api.kinds.kind import BuiltIn, Object
-from lab.api.kinds.table import AGE, NAME, Column, age, since
-from lab.api.validation.errors import FieldErrors, shown
+from lab.api.kinds.builtin import BuiltIn
+from lab.api.kinds.table import AGE, NAME, age, since
 
 _MUTABLE = (
     "pod updates may not change fields other than `spec.containers[*].image`,`spec.initContainers[*].image`,"
@@ -25,16 +28,17 @@ class Pods(BuiltIn):
     type_name = "core.Pod"
     has_status = True
     tracks_generation = True
+    returns_deleted = True
     table = (
         NAME,
-        Column("Ready"),
-        Column("Status"),
-        Column("Restarts"),
+        Heading("Ready"),
+        Heading("Status"),
+        Heading("Restarts"),
         AGE,
-        Column("IP", priority=1),
-        Column("Node", priority=1),
-        Column("Nominated Node", priority=1),
-        Column("Readiness Gates", priority=1),
+        Heading("IP", priority=1),
+        Heading("Node", priority=1),
+        Heading("Nominated Node", priority=1),
+        Heading("Readiness Gates", priority=1),
     )
 
     def default(self, obj: Object) -> None:
@@ -68,6 +72,14 @@ class Pods(BuiltIn):
             changed = sorted(k for k in masked.keys() | was.keys() if masked.get(k) != was.get(k))
             diff = "".join(f"\n-{shown({k: was.get(k)})}\n+{shown({k: masked.get(k)})}" for k in changed)
             errors.forbidden("spec", f"{_MUTABLE}{diff}")
+
+    def grace_seconds(self, obj: Object, requested: int | None) -> int:
+        """Only pods that a node has taken are deleted gracefully: their kubelet confirms with grace 0."""
+        spec, status = obj.get("spec", {}), obj.get("status", {})
+        if not spec.get("nodeName") or status.get("phase") in ("Succeeded", "Failed"):
+            return 0
+        grace = spec.get("terminationGracePeriodSeconds", 30) if requested is None else requested
+        return 1 if grace < 0 else int(grace)
 
     def fields(self, obj: Object) -> dict[str, str]:
         spec, status = obj.get("spec", {}), obj.get("status", {})

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from lab.api.validation import formats
-from lab.api.validation.errors import FieldErrors
-from lab.api.validation.metadata import validate_labels
+from apiserver.documents import formats
+from apiserver.documents.fielderrors import FieldErrors
+from apiserver.documents.metadata import validate_labels
 
 Object = dict[str, Any]
 _PROTOCOLS = ("SCTP", "TCP", "UDP")

@@ -5,11 +5,13 @@ from __future__ import annotations
 import datetime
 from typing import Any
 
-from lab.api.kinds.kind import BuiltIn, Object
-from lab.api.kinds.table import AGE, NAME, Column, age, labels_text, some
-from lab.api.validation import formats
-from lab.api.validation.errors import FieldErrors
-from lab.api.validation.metadata import validate_labels
+from apiserver.documents import formats
+from apiserver.documents.fielderrors import FieldErrors
+from apiserver.documents.kind import Heading
+from apiserver.documents.metadata import validate_labels
+from apiserver.resources import Object
+from lab.api.kinds.builtin import BuiltIn
+from lab.api.kinds.table import AGE, NAME, age, labels_text, some
 
 _TYPES = ("ClusterIP", "ExternalName", "LoadBalancer", "NodePort")
 _PROTOCOLS = ("SCTP", "TCP", "UDP")
@@ -19,17 +21,18 @@ _ADDRESS_TYPES = ("FQDN", "IPv4", "IPv6")
 class Services(BuiltIn):
     group, version, kind = "", "v1", "Service"
     plural, singular, namespaced = "services", "service", True
+    returns_deleted = True
     short_names, categories = ("svc",), ("all",)
     type_name = "core.Service"
     has_status = True
     table = (
         NAME,
-        Column("Type"),
-        Column("Cluster-IP"),
-        Column("External-IP"),
-        Column("Port(s)"),
+        Heading("Type"),
+        Heading("Cluster-IP"),
+        Heading("External-IP"),
+        Heading("Port(s)"),
         AGE,
-        Column("Selector", priority=1),
+        Heading("Selector", priority=1),
     )
 
     def check_name(self, name: str) -> list[str]:
@@ -155,7 +158,7 @@ class Endpoints(BuiltIn):
     plural, singular, namespaced = "endpoints", "endpoints", True
     short_names = ("ep",)
     type_name = "core.Endpoints"
-    table = (NAME, Column("Endpoints"), AGE)
+    table = (NAME, Heading("Endpoints"), AGE)
 
     def default(self, obj: Object) -> None:
         for subset in obj.get("subsets", ()):
@@ -201,7 +204,7 @@ class EndpointSlices(BuiltIn):
     plural, singular, namespaced = "endpointslices", "endpointslice", True
     type_name = "discovery.EndpointSlice"
     tracks_generation = True
-    table = (NAME, Column("AddressType"), Column("Ports"), Column("Endpoints"), AGE)
+    table = (NAME, Heading("AddressType"), Heading("Ports"), Heading("Endpoints"), AGE)
 
     def default(self, obj: Object) -> None:
         for port in obj.get("ports", ()):

@@ -4,18 +4,12 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
+from apiserver.documents.kind import Heading
 
-class Column(NamedTuple):
-    name: str
-    type: str = "string"
-    priority: int = 0  # 1 and above: only with -o wide
-    format: str = ""
-
-
-NAME = Column("Name", format="name")
-AGE = Column("Age")
+NAME = Heading("Name", format="name")
+AGE = Heading("Age")
 
 
 def parse_time(text: str | None) -> datetime.datetime | None:

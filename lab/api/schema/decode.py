@@ -12,6 +12,7 @@ import binascii
 import re
 from typing import Any
 
+from apiserver.documents.schema import DecodeError
 from lab.api.schema.notation import Field, FieldType, Type, lookup
 
 _TIME = re.compile(r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)$")
@@ -19,10 +20,6 @@ QUANTITY = re.compile(r"^[+-]?(\d+(\.\d*)?|\.\d+)(([KMGTPE]i)|[numkMGTPE]|([eE][
 _JSON_NAMES = {str: "string", bool: "bool", int: "number", float: "number", list: "array", dict: "object"}
 # optional strings that are pointers in the cluster: "" differs from absent
 _KEPT_EMPTY = frozenset(("storageClassName", "loadBalancerClass", "group", "apiGroup", "key"))
-
-
-class DecodeError(Exception):
-    """A value that the kind's decoder cannot take; the text is the decoder's sentence."""
 
 
 def decode(type_name: str, document: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:

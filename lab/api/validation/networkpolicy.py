@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
-from lab.api.validation import formats
-from lab.api.validation.errors import FieldErrors
-from lab.api.validation.metadata import validate_label_selector
+from apiserver.documents import formats
+from apiserver.documents.fielderrors import FieldErrors
+from apiserver.documents.metadata import validate_label_selector
 
 _PROTOCOLS = ("TCP", "UDP", "SCTP")
 _TYPES = ("Ingress", "Egress")

@@ -12,12 +12,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from apiserver.documents.fielderrors import FieldErrors
+from apiserver.documents.kind import Kind
+from apiserver.documents.metadata import validate_metadata, validate_metadata_update
+from apiserver.documents.refusals import refuse
+from apiserver.documents.schema import DecodeError
 from lab.api.kinds import catalogue
-from lab.api.kinds.kind import BuiltIn, Kind
-from lab.api.schema.decode import DecodeError
+from lab.api.kinds.builtin import BuiltIn
 from lab.api.schema.notation import FieldType, Type, lookup
-from lab.api.validation.errors import FieldErrors
-from lab.api.validation.metadata import validate_metadata, validate_metadata_update
 from tests.lab.api.conftest import node
 from tests.lab.api.process import LabApi
 
@@ -115,12 +117,14 @@ def take(kind: Kind, document: dict[str, Any]) -> dict[str, Any] | None:
     validate_metadata(obj["metadata"], kind.namespaced, kind.check_name, errors)
     kind.validate(obj, errors)
     if errors:
-        assert errors.text()
-        assert all(cause["message"] for cause in errors.causes())
+        refused = refuse(kind, "x", errors)
+        assert refused.message
+        assert refused.details is not None
+        assert all(cause["message"] for cause in refused.details["causes"])
         return obj
     kind.warnings(obj)
     kind.fields(obj)
-    assert len(kind.cells(obj, NOW)) == len(kind.columns)
+    assert len(kind.cells(obj, NOW)) == len(kind.columns or ())
     return obj
 
 

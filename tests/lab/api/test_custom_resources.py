@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 import yaml
 
+from apiserver.documents.fielderrors import FieldErrors
 from lab.api.custom import columns
 from lab.api.custom.schema import apply_defaults, prune
 from lab.api.custom.validation import validate
 from lab.api.kinds.table import parse_time
-from lab.api.validation.errors import FieldErrors
 from tests.lab.api.process import LabApi, eventually
 
 ROOT = pathlib.Path(__file__).resolve().parents[3]

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
+from apiserver.documents.fielderrors import FieldErrors
+from apiserver.documents.schema import DecodeError
 from lab.api.kinds.networkpolicies import NetworkPolicies
-from lab.api.schema.decode import DecodeError
-from lab.api.validation.errors import FieldErrors
 from tests.lab.api.process import LabApi
 
 PATH = "/apis/networking.k8s.io/v1/namespaces/default/networkpolicies"

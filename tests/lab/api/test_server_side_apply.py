@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lab.api import fieldsets
+from apiserver.documents import fieldsets
+from apiserver.documents.shape import SchemaShape
 from lab.api.kinds.services import Services
-from lab.api.schema.shape import SchemaShape
 from tests.lab.api.process import Answer, LabApi
 from tests.lab.api.test_custom_resources import definition, establish
 

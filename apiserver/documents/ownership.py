@@ -13,11 +13,12 @@ from __future__ import annotations
 
 from typing import Any
 
+from apiserver.documents import clock, fieldsets
+from apiserver.documents.fieldsets import FieldSet, Path
+from apiserver.documents.kind import Kind
+from apiserver.documents.shape import Shape
 from apiserver.errors import StatusError
-from lab.api import clock, fieldsets
-from lab.api.fieldsets import FieldSet, Path
-from lab.api.kinds.kind import Kind, Object
-from lab.api.schema.shape import Shape
+from apiserver.resources import Object
 
 _LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 _BEFORE = "before-first-apply"
@@ -42,81 +43,81 @@ _UNOWNED = (
 )
 
 
-class FieldOwnership:
-    """Stateless; one serves all kinds."""
+def created(obj: Object) -> None:
+    """A plain creation: nobody has applied anything yet."""
+    obj["metadata"].pop("managedFields", None)
 
-    def created(self, kind: Kind, obj: Object, manager: str) -> None:
-        obj["metadata"].pop("managedFields", None)
 
-    def updated(self, kind: Kind, current: Object, obj: Object, manager: str, subresource: str) -> None:
-        """A plain write: what it changes is the writer's from now on. A list of one empty entry resets."""
-        metadata = obj.setdefault("metadata", {})
-        given = metadata.get("managedFields")
-        entries = current["metadata"].get("managedFields")
-        if not entries or given == [{}]:
-            metadata.pop("managedFields", None)
-            return
-        shape = kind.shape()
-        after = dict(obj)
-        for part in [part for part in current if part not in after]:
-            if subresource or part == "status":  # kept by the kind, not removed by the writer
-                after[part] = current[part]
-        moved, removed = fieldsets.changed(shape, _bare(current), _bare(after))
-        if subresource == "status":
-            moved, removed = _below("f:status", moved), _below("f:status", removed)
-        elif kind.has_status:
-            moved -= _below("f:status", moved)
-            removed -= _below("f:status", removed)
-        if not moved and not removed:
-            metadata["managedFields"] = entries
-            return
-        owned = [(entry, _paths(entry) - moved - removed) for entry in entries]
-        metadata["managedFields"] = _with(kind, owned, moved, manager, "Update", subresource)
+def updated(kind: Kind, current: Object, obj: Object, manager: str, subresource: str) -> None:
+    """A plain write: what it changes is the writer's from now on. A list of one empty entry resets."""
+    metadata = obj.setdefault("metadata", {})
+    given = metadata.get("managedFields")
+    entries = current["metadata"].get("managedFields")
+    if not entries or given == [{}]:
+        metadata.pop("managedFields", None)
+        return
+    shape = kind.shape()
+    after = dict(obj)
+    for part in [part for part in current if part not in after]:
+        if subresource or part == "status":  # kept by the kind, not removed by the writer
+            after[part] = current[part]
+    moved, removed = fieldsets.changed(shape, _bare(current), _bare(after))
+    if subresource == "status":
+        moved, removed = _below("f:status", moved), _below("f:status", removed)
+    elif kind.has_status:
+        moved -= _below("f:status", moved)
+        removed -= _below("f:status", removed)
+    if not moved and not removed:
+        metadata["managedFields"] = entries
+        return
+    owned = [(entry, _paths(entry) - moved - removed) for entry in entries]
+    metadata["managedFields"] = _with(kind, owned, moved, manager, "Update", subresource)
 
-    def applied(
-        self, kind: Kind, current: Object | None, applied: Object, manager: str, force: bool, subresource: str
-    ) -> Object:
-        """The object after the configuration has been applied. Raises Conflict unless ``force``."""
-        shape = kind.shape()
-        config = _bare(applied)
-        wanted = set(fieldsets.leaves(fieldsets.fields_of(shape, config))) - set(_UNOWNED)
-        if current is None:
-            merged: Object = dict(applied)
-            merged["metadata"] = dict(applied["metadata"])
-            merged["metadata"]["managedFields"] = _with(kind, [], wanted, manager, "Apply", subresource)
-            return merged
-        entries = current["metadata"].get("managedFields") or self._before(kind, shape, current)
-        owned = [(entry, _paths(entry)) for entry in entries]
-        live = _bare(current)
-        own: set[Path] = set()
-        others: list[tuple[Object, set[Path]]] = []
-        conflicts: list[tuple[str, Path]] = []
-        for entry, paths in owned:
-            if _is(entry, manager, "Apply", subresource):
-                own = paths
-                continue
-            lost = {path for path in paths & wanted if _differs(shape, live, config, path)}
-            conflicts += [(entry.get("manager", ""), path) for path in sorted(lost)]
-            others.append((entry, paths - lost if force else paths))
-        if conflicts and not force:
-            raise _conflict(conflicts)
-        result = fieldsets.merge(shape, live, config)
-        kept = set().union(*(paths for _, paths in others)) if others else set()
-        gone = {path for path in own - wanted if not any(_within(path, other) for other in kept | wanted)}
-        result = fieldsets.without(shape, result, gone)
-        metadata = {**current["metadata"], **result.get("metadata", {})}
-        for name in ("labels", "annotations", "finalizers", "ownerReferences"):
-            if name not in result.get("metadata", {}):
-                metadata.pop(name, None)
-        metadata["managedFields"] = _with(kind, others, wanted, manager, "Apply", subresource)
-        return {**result, "metadata": metadata}
 
-    @staticmethod
-    def _before(kind: Kind, shape: Shape, current: Object) -> list[Object]:
-        if _LAST_APPLIED in current["metadata"].get("annotations", {}):
-            return []
-        paths = set(fieldsets.leaves(fieldsets.fields_of(shape, _bare(current)))) - set(_UNOWNED)
-        return [_entry(kind, _BEFORE, "Update", "", paths)]
+def applied(
+    kind: Kind, current: Object | None, applied: Object, manager: str, force: bool, subresource: str
+) -> Object:
+    """The object after the configuration has been applied. Raises Conflict unless ``force``."""
+    shape = kind.shape()
+    config = _bare(applied)
+    wanted = set(fieldsets.leaves(fieldsets.fields_of(shape, config))) - set(_UNOWNED)
+    if current is None:
+        merged: Object = dict(applied)
+        merged["metadata"] = dict(applied["metadata"])
+        merged["metadata"]["managedFields"] = _with(kind, [], wanted, manager, "Apply", subresource)
+        return merged
+    entries = current["metadata"].get("managedFields") or _before(kind, shape, current)
+    owned = [(entry, _paths(entry)) for entry in entries]
+    live = _bare(current)
+    own: set[Path] = set()
+    others: list[tuple[Object, set[Path]]] = []
+    conflicts: list[tuple[str, Path]] = []
+    for entry, paths in owned:
+        if _is(entry, manager, "Apply", subresource):
+            own = paths
+            continue
+        lost = {path for path in paths & wanted if _differs(shape, live, config, path)}
+        conflicts += [(entry.get("manager", ""), path) for path in sorted(lost)]
+        others.append((entry, paths - lost if force else paths))
+    if conflicts and not force:
+        raise _conflict(conflicts)
+    result = fieldsets.merge(shape, live, config)
+    kept = set().union(*(paths for _, paths in others)) if others else set()
+    gone = {path for path in own - wanted if not any(_within(path, other) for other in kept | wanted)}
+    result = fieldsets.without(shape, result, gone)
+    metadata = {**current["metadata"], **result.get("metadata", {})}
+    for name in ("labels", "annotations", "finalizers", "ownerReferences"):
+        if name not in result.get("metadata", {}):
+            metadata.pop(name, None)
+    metadata["managedFields"] = _with(kind, others, wanted, manager, "Apply", subresource)
+    return {**result, "metadata": metadata}
+
+
+def _before(kind: Kind, shape: Shape, current: Object) -> list[Object]:
+    if _LAST_APPLIED in current["metadata"].get("annotations", {}):
+        return []
+    paths = set(fieldsets.leaves(fieldsets.fields_of(shape, _bare(current)))) - set(_UNOWNED)
+    return [_entry(kind, _BEFORE, "Update", "", paths)]
 
 
 def _bare(obj: Object) -> Object:

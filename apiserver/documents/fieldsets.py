@@ -11,7 +11,7 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from lab.api.schema.shape import Shape
+from apiserver.documents.shape import Shape
 
 FieldSet = dict[str, Any]
 Path = tuple[str, ...]

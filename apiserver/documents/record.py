@@ -6,7 +6,6 @@ version that is asked for, the store knows the third. Stored documents are never
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping
 from typing import Any
 
@@ -69,12 +68,3 @@ def full_object(info: ResourceInfo, document: Object, version: int) -> Object:
         "metadata": ordered_metadata(document["metadata"], str(version)),
         **{k: v for k, v in document.items() if k != "metadata"},
     }
-
-
-def stripped(document: Object) -> Object:
-    """A deep copy as it is stored."""
-    body = copy.deepcopy({k: v for k, v in document.items() if k not in ("kind", "apiVersion")})
-    metadata = body.setdefault("metadata", {})
-    for key in ("resourceVersion", "selfLink"):
-        metadata.pop(key, None)
-    return body

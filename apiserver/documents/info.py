@@ -6,10 +6,9 @@ import datetime
 from collections.abc import Callable
 from typing import Any
 
+from apiserver.documents.clock import now
+from apiserver.documents.kind import Kind
 from apiserver.resources import Column, Object, ResourceInfo, Subresource
-from lab.api.clock import now
-from lab.api.custom.kind import CustomKind
-from lab.api.kinds.kind import Kind
 
 
 class _Row:
@@ -31,14 +30,8 @@ class _Row:
         return value
 
 
-def resource_info(
-    kind: Kind, schema: Object | None = None, extra: tuple[Subresource, ...] = ()
-) -> ResourceInfo:
-    """The kind in the words of the API server."""
-    row = _Row(kind)
-    columns = tuple(
-        Column(c.name, row.cell(i), c.type, c.format, "", c.priority) for i, c in enumerate(kind.columns)
-    )
+def resource_info(kind: Kind, extra: tuple[Subresource, ...] = ()) -> ResourceInfo:
+    """The kind in the words of the API server; ``extra`` are its subresources besides status."""
     subresources = list(extra)
     if kind.has_status:
         subresources.append(Subresource("status", kind.kind, ("get", "patch", "update")))
@@ -48,17 +41,27 @@ def resource_info(
         plural=kind.plural,
         kind=kind.kind,
         singular=kind.singular,
-        list_kind=getattr(kind, "list_kind", "") or kind.kind + "List",
+        list_kind=kind.list_kind,
         namespaced=kind.namespaced,
         short_names=kind.short_names,
         categories=kind.categories,
         verbs=kind.verbs,
-        columns=columns,
+        columns=_columns(kind),
         store=kind.resource,
         field_labels=_field_labels(kind),
         subresources=tuple(subresources),
-        schema=schema,
-        items_typed=isinstance(kind, CustomKind),
+        schema=kind.schema,
+        items_typed=kind.custom,
+    )
+
+
+def _columns(kind: Kind) -> tuple[Column, ...] | None:
+    headings = kind.columns
+    if headings is None:
+        return None
+    row = _Row(kind)
+    return tuple(
+        Column(h.name, row.cell(i), h.type, h.format, "", h.priority) for i, h in enumerate(headings)
     )
 
 

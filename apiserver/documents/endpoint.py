@@ -1,4 +1,4 @@
-"""HTTP for the registry: one endpoint for each kind and version.
+"""Documents over HTTP: one endpoint for each kind and version in front of the registry.
 
 Reading (get, list, watch) is the store's own. Writing decodes the body as the kind does, lets the registry
 decide, and answers with the object as it is stored.
@@ -11,44 +11,40 @@ from collections.abc import Awaitable, Callable
 from aiohttp import web
 
 from apiserver import errors, render
-from apiserver.body import media_type, parse_text, read_bytes, read_delete_options, read_object
-from apiserver.documents import Document, full_object
+from apiserver.body import media_type, parse_body, parse_text, read_bytes, read_object
+from apiserver.documents import ownership, patches
+from apiserver.documents.info import resource_info
+from apiserver.documents.kind import Kind, clone
+from apiserver.documents.operation import Operation, Result
+from apiserver.documents.record import Document, full_object
+from apiserver.documents.registry import Registry
+from apiserver.documents.requests import (
+    check_apply_body,
+    check_identity,
+    check_write_options,
+    decode_body,
+    deleted_status,
+    read_deletion,
+)
 from apiserver.endpoints import StoreEndpoint
 from apiserver.errors import StatusError
-from apiserver.negotiation import negotiate
+from apiserver.negotiation import JSON, YAML, negotiate
 from apiserver.options import read_options
 from apiserver.request import Context
 from apiserver.resources import Object, Subresource
 from apiserver.stores import Stored
-from lab.api import patching
-from lab.api.kinds.kind import Kind, clone
-from lab.api.ownership import FieldOwnership
-from lab.api.registry import Operation, Registry, Result
-from lab.api.requests import check_apply_body, check_delete_options, check_identity
-from lab.api.resource import resource_info
-from lab.api.schema.decode import DecodeError
 
 SubHandler = Callable[[Context, str, str, Object | None], Awaitable[Object | web.StreamResponse]]
-_RETURNS_OBJECT = frozenset(("pods", "services", "serviceaccounts"))  # what DELETE answers with, once gone
-_VALIDATIONS = ("", "Ignore", "Warn", "Strict")
 
 
-class ObjectEndpoint(StoreEndpoint):
+class DocumentEndpoint(StoreEndpoint):
     """Serves one kind in one version out of the registry."""
 
-    def __init__(
-        self,
-        kind: Kind,
-        registry: Registry,
-        ownership: FieldOwnership,
-        schema: Object | None = None,
-        extra: tuple[Subresource, ...] = (),
-    ) -> None:
-        super().__init__(resource_info(kind, schema, extra), registry.stores)
+    def __init__(self, kind: Kind, registry: Registry, extra: tuple[Subresource, ...] = ()) -> None:
+        super().__init__(resource_info(kind, extra), registry.stores)
         self.kind = kind
         self.target = kind  # the kind under which the registry keeps the objects
         self.registry = registry
-        self.ownership = ownership
 
     def to_stored(self, obj: Object) -> Object:
         """From this version's form to the one that is kept."""
@@ -58,47 +54,8 @@ class ObjectEndpoint(StoreEndpoint):
         """And back; shares what it can with the argument."""
         return obj
 
-    # --- bodies ---
-
-    def _decode(self, ctx: Context, document: Object) -> Object:
-        """The body as the kind keeps it; what becomes of unknown fields is the client's wish."""
-        version = str(document.get("metadata", {}).get("resourceVersion") or "")
-        kind = self.kind
-        try:
-            obj, unknown = kind.decode(document)
-        except DecodeError as error:
-            raise errors.bad_request(
-                f'{kind.kind} in version "{kind.version}" cannot be handled as a {kind.kind}: {error}'
-            ) from None
-        except RecursionError:
-            raise errors.bad_request("the object is nested too deeply") from None
-        if version:
-            obj.setdefault("metadata", {})["resourceVersion"] = version
-        obj.setdefault("metadata", {})
-        if unknown:
-            self._report_unknown(ctx, unknown)
-        return obj
-
-    def _report_unknown(self, ctx: Context, unknown: list[str]) -> None:
-        wish = ctx.query.get("fieldValidation", "")
-        if wish not in _VALIDATIONS:
-            raise errors.invalid(
-                "CreateOptions",
-                "meta.k8s.io",
-                "",
-                [errors.not_supported("fieldValidation", wish, _VALIDATIONS)],
-            )
-        texts = [f'unknown field "{path}"' for path in unknown]
-        if wish == "Strict":
-            kind = self.kind
-            raise errors.bad_request(
-                f'{kind.kind} in version "{kind.version}" cannot be handled as a {kind.kind}: '
-                f"strict decoding error: {', '.join(texts)}"
-            )
-        if wish != "Ignore":
-            ctx.warnings += texts
-
     def _operation(self, ctx: Context, verb: str, subresource: str = "") -> Operation:
+        check_write_options(ctx)
         return Operation(
             verb,
             ctx.info.namespace,
@@ -128,9 +85,11 @@ class ObjectEndpoint(StoreEndpoint):
     # --- verbs ---
 
     async def create(self, ctx: Context) -> web.StreamResponse:
+        if ctx.info.name:
+            raise errors.method_not_allowed()
         kind = self.kind
         document = await read_object(ctx, self.info, kind.kind, kind.group, kind.version)
-        obj = self._decode(ctx, document)
+        obj = decode_body(ctx, kind, document)
         metadata = obj["metadata"]
         if kind.namespaced:
             given = metadata.get("namespace", "")
@@ -144,7 +103,7 @@ class ObjectEndpoint(StoreEndpoint):
         return self._create(ctx, obj, operation)
 
     def _create(self, ctx: Context, obj: Object, operation: Operation) -> web.StreamResponse:
-        self.ownership.created(self.kind, obj, ctx.field_manager)
+        ownership.created(obj)
         result = self.registry.create(self.target, self.to_stored(obj), operation)
         return self._answer(ctx, result, operation, 201)
 
@@ -152,9 +111,11 @@ class ObjectEndpoint(StoreEndpoint):
         return await self._put(ctx, "")
 
     async def _put(self, ctx: Context, subresource: str) -> web.StreamResponse:
+        if not ctx.info.name:
+            raise errors.method_not_allowed()
         kind = self.kind
         document = await read_object(ctx, self.info, kind.kind, kind.group, kind.version)
-        obj = self._decode(ctx, document)
+        obj = decode_body(ctx, kind, document)
         namespace, name = self._key_of(ctx)
         metadata = obj["metadata"]
         given = metadata.get("name", "")
@@ -180,7 +141,7 @@ class ObjectEndpoint(StoreEndpoint):
         operation = self._operation(ctx, "update", subresource)
 
         def replace(current: Object, version: int) -> Object:
-            self.ownership.updated(kind, current, obj, ctx.field_manager, subresource)
+            ownership.updated(kind, current, obj, ctx.field_manager, subresource)
             return self.to_stored(obj)
 
         result = self.registry.update(
@@ -192,12 +153,14 @@ class ObjectEndpoint(StoreEndpoint):
         return await self._patch(ctx, "")
 
     async def _patch(self, ctx: Context, subresource: str) -> web.StreamResponse:
+        if not ctx.info.name:
+            raise errors.method_not_allowed()
         media = media_type(ctx.http)
-        accepted = patching.accepted(self.kind)
+        accepted = patches.accepted(self.kind)
         if media not in accepted:
             raise errors.unsupported_media_type(accepted)
         raw = await read_bytes(ctx.http)
-        if media == patching.APPLY:
+        if media == patches.APPLY:
             return await self._apply(ctx, raw, subresource)
         if "force" in ctx.query:
             raise errors.invalid(
@@ -206,19 +169,19 @@ class ObjectEndpoint(StoreEndpoint):
                 "",
                 [errors.forbidden_value("force", "may not be specified for non-apply patch")],
             )
-        patch = parse_text(raw, "application/json", "patch")
+        patch = parse_text(raw, JSON, "patch")
         kind = self.kind
         namespace, name = self._key_of(ctx)
         operation = self._operation(ctx, "update", subresource)
 
         def change(current: Object, version: int) -> Object:
             before = full_object(self.info, clone(self.from_stored(current)), version)
-            after = patching.apply_patch(kind, media, before, patch)
+            after = patches.apply_patch(kind, media, before, patch)
             check_identity(kind, after, namespace, name)
-            obj = self._decode(ctx, after)
+            obj = decode_body(ctx, kind, after)
             if "resourceVersion" not in after.get("metadata", {}):
                 obj["metadata"].pop("resourceVersion", None)
-            self.ownership.updated(kind, current, obj, ctx.field_manager, subresource)
+            ownership.updated(kind, current, obj, ctx.field_manager, subresource)
             return self.to_stored(obj)
 
         result = self.registry.update(
@@ -242,16 +205,13 @@ class ObjectEndpoint(StoreEndpoint):
                 "",
                 [errors.required("fieldManager", "is required for apply patch")],
             )
-        document = parse_text(raw, "application/yaml", kind.kind)
-        if not isinstance(document, dict):
-            raise errors.bad_request("the object provided is unrecognized (must be an object)")
-        check_apply_body(kind, document)
+        document = check_apply_body(kind, await parse_body(raw, YAML, kind.kind))
         namespace, name = self._key_of(ctx)
         check_identity(kind, document, namespace, name)
         force = ctx.query.get("force", "") in ("true", "1")
         if document.get("metadata", {}).get("managedFields"):
             raise errors.bad_request("metadata.managedFields must be nil")
-        applied = self._decode(ctx, document)
+        applied = decode_body(ctx, kind, document)
         applied["metadata"].pop("resourceVersion", None)
         applied["metadata"]["name"] = name
         if kind.namespaced:
@@ -261,14 +221,14 @@ class ObjectEndpoint(StoreEndpoint):
             if subresource:
                 raise errors.not_found(self.info, name)
             operation = self._operation(ctx, "create")
-            obj = self.to_stored(self.ownership.applied(kind, None, applied, manager, force, subresource))
+            obj = self.to_stored(ownership.applied(kind, None, applied, manager, force, subresource))
             return self._answer(ctx, self.registry.create(self.target, obj, operation), operation, 201)
         operation = self._operation(ctx, "update", subresource)
 
         def change(current: Object, version: int) -> Object:
             given = document.get("metadata", {}).get("resourceVersion")
             present = self.from_stored(current)
-            merged = self.ownership.applied(kind, present, applied, manager, force, subresource)
+            merged = ownership.applied(kind, present, applied, manager, force, subresource)
             if given:
                 merged["metadata"]["resourceVersion"] = given
             return self.to_stored(merged)
@@ -285,30 +245,20 @@ class ObjectEndpoint(StoreEndpoint):
         return self._answer(ctx, result, operation)
 
     async def delete(self, ctx: Context) -> web.StreamResponse:
-        options = await read_delete_options(ctx)
-        check_delete_options(options)
+        if not ctx.info.name:
+            return await self.deletecollection(ctx)
+        options = await read_deletion(ctx)
         operation = self._operation(ctx, "delete")
         operation.dry_run = "All" in (options.get("dryRun") or ())
         namespace, name = self._key_of(ctx)
         result, gone = self.registry.delete(self.target, namespace, name, options, operation)
-        if not gone or self.kind.resource in _RETURNS_OBJECT:
+        if not gone or self.kind.returns_deleted:
             return self._answer(ctx, result, operation)
-        details: Object = {"name": name}
-        if self.kind.group:
-            details["group"] = self.kind.group
-        details.update(kind=self.kind.plural, uid=result.document["metadata"]["uid"])
-        status: Object = {
-            "kind": "Status",
-            "apiVersion": "v1",
-            "metadata": {},
-            "status": "Success",
-            "details": details,
-        }
-        return render.status(ctx.form, status, 200, ctx)
+        uid = result.document["metadata"].get("uid", "")
+        return render.status(ctx.form, deleted_status(self.kind, name, uid), 200, ctx)
 
     async def deletecollection(self, ctx: Context) -> web.StreamResponse:
-        options = await read_delete_options(ctx)
-        check_delete_options(options)
+        options = await read_deletion(ctx)
         chosen = read_options(self.info, ctx.query, ctx.info.namespace, watch=False).selection
         deleted: list[Stored] = []
         for (namespace, name), stored in sorted(
@@ -320,9 +270,9 @@ class ObjectEndpoint(StoreEndpoint):
             try:
                 result, _ = self.registry.delete(self.target, namespace, name, options, operation)
             except StatusError as error:
-                if error.code == 404:
-                    continue
-                raise
+                if error.code != 404:  # somebody else was faster: what was asked for is true
+                    raise
+                continue
             deleted.append(Stored(Document(result.document), stored.version))
         return render.stored_list(ctx, self.info, deleted, self.stores.version)
 

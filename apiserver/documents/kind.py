@@ -1,4 +1,4 @@
-"""What the registry asks of a kind. Built-in kinds subclass `BuiltIn`, custom resources `Kind`.
+"""What the registry asks of a kind. Servers subclass `Kind` for each kind that they keep.
 
 Objects are JSON documents (dicts) without kind and apiVersion. Methods work on the document in place where
 they prepare, and only read where they validate. None of them does I/O or looks at other objects; rules that
@@ -8,16 +8,23 @@ need other objects are the registry's admission.
 from __future__ import annotations
 
 import datetime
-from typing import Any, ClassVar
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
-from lab.api.kinds.table import AGE, NAME, Column, age
-from lab.api.schema.decode import decode
-from lab.api.schema.shape import BuiltInShape, Shape
-from lab.api.validation import formats
-from lab.api.validation.errors import FieldErrors
+from apiserver.documents import formats
+from apiserver.documents.fielderrors import FieldErrors
+from apiserver.documents.schema import decode
+from apiserver.documents.shape import MergedShape, SchemaShape, Shape
+from apiserver.resources import WRITE_VERBS, Object
 
-Object = dict[str, Any]
-ALL_VERBS = ("create", "delete", "deletecollection", "get", "list", "patch", "update", "watch")
+
+class Heading(NamedTuple):
+    """A column of `kubectl get`; what stands in it is `Kind.cells`' affair."""
+
+    name: str
+    type: str = "string"
+    priority: int = 0  # 1 and above: only with -o wide
+    format: str = ""
 
 
 def clone(value: Any) -> Any:
@@ -30,7 +37,8 @@ def clone(value: Any) -> Any:
 
 
 class Kind:
-    """Identity and behaviour of one resource in one version."""
+    """Identity and behaviour of one resource in one version. The methods here are those of a kind without
+    peculiarities."""
 
     group: str
     version: str
@@ -40,11 +48,15 @@ class Kind:
     namespaced: bool
     short_names: tuple[str, ...] = ()
     categories: tuple[str, ...] = ()
-    verbs: tuple[str, ...] = ALL_VERBS
-    has_status: bool = False
+    list_kind: str = ""  # default: the kind and "List"
+    verbs: tuple[str, ...] = WRITE_VERBS
+    schema: Object | None = None  # OpenAPI v3, for custom resources
+    custom: bool = False  # a custom resource: no strategic merge patch, items of lists carry their kind
+    has_status: bool = False  # writes to the object keep its status, writes to /status keep all else
     tracks_generation: bool = False
     allows_unconditional_update: bool = True
     creates_on_update: bool = False  # PUT of an object that is not there creates it
+    returns_deleted: bool = False  # DELETE answers with the object instead of a Status
 
     @property
     def resource(self) -> str:
@@ -61,7 +73,7 @@ class Kind:
 
     def decode(self, document: Object) -> tuple[Object, list[str]]:
         """The document as the kind keeps it, and the fields it does not know. DecodeError: wrong types."""
-        raise NotImplementedError
+        return decode(document, self.schema, self.api_version, self.kind)
 
     def check_name(self, name: str) -> list[str]:
         return formats.dns_subdomain(name)
@@ -107,41 +119,37 @@ class Kind:
     def warnings(self, obj: Object) -> list[str]:
         return []
 
+    # --- how objects go away ---
+
+    def grace_seconds(self, obj: Object, requested: int | None) -> int:
+        """How long the object lives on after DELETE (pods: until their kubelet has stopped them)."""
+        return 0
+
+    def may_vanish(self, obj: Object) -> bool:
+        """Whether a deleted object can be removed as far as the kind is concerned (namespaces:
+        spec.finalizers)."""
+        return True
+
+    def mark_deleted(self, obj: Object) -> None:
+        """Prepares an object that is being deleted but stays for now (namespaces: status.phase)."""
+
+    # --- what is seen of objects ---
+
     def fields(self, obj: Object) -> dict[str, str]:
         """What field selectors can ask for, besides metadata.name and metadata.namespace."""
         return {}
 
     @property
-    def columns(self) -> tuple[Column, ...]:
-        return (NAME, AGE)
+    def columns(self) -> Sequence[Heading] | None:
+        """Of `kubectl get`; None stands for Name and Created At."""
+        return None
 
     def cells(self, obj: Object, now: datetime.datetime) -> list[Any]:
-        return [obj["metadata"]["name"], age(obj, now)]
-
-    def takes_strategic_merge(self) -> bool:
-        """Custom resources do not: nothing says how their lists merge."""
-        return False
+        """What stands in the columns."""
+        return []
 
     def shape(self) -> Shape:
         """How objects are made up, for field ownership."""
-        raise NotImplementedError
-
-
-class BuiltIn(Kind):
-    """A kind of Kubernetes itself: its shape comes from the type notation."""
-
-    type_name: ClassVar[str]
-    table: ClassVar[tuple[Column, ...]] = (NAME, AGE)
-
-    def decode(self, document: Object) -> tuple[Object, list[str]]:
-        return decode(self.type_name, document)
-
-    @property
-    def columns(self) -> tuple[Column, ...]:
-        return self.table
-
-    def takes_strategic_merge(self) -> bool:
-        return True
-
-    def shape(self) -> Shape:
-        return BuiltInShape.of(self.type_name)
+        if self.schema is not None:
+            return SchemaShape(self.schema, root=True)
+        return MergedShape(self.kind)

@@ -10,8 +10,8 @@ from __future__ import annotations
 import copy
 from typing import Any
 
-from apiserver.mergekeys import SET, merge_key
-from apiserver.patching import PatchError
+from apiserver.documents.jsonpatch import PatchError
+from apiserver.documents.mergekeys import SET, merge_key
 
 _PATCH = "$patch"
 _RETAIN = "$retainKeys"

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from lab.api.validation import formats
-from lab.api.validation.errors import FieldErrors
+from apiserver.documents import formats
+from apiserver.documents.fielderrors import FieldErrors
 
 NameCheck = Callable[[str], list[str]]
 _MAX_ANNOTATIONS = 256 * 1024

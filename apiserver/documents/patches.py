@@ -1,13 +1,14 @@
-"""Which patches a kind takes, and how each is applied. Server-side apply is lab.api.ownership's."""
+"""Which patches a kind takes, and how each is applied. Server-side apply is in ownership."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from apiserver import errors
-from apiserver.patching import PatchError, json_patch, merge_patch
-from apiserver.strategic import strategic_merge
-from lab.api.kinds.kind import Kind, Object
+from apiserver.documents.jsonpatch import PatchError, json_patch, merge_patch
+from apiserver.documents.kind import Kind
+from apiserver.documents.strategic import strategic_merge
+from apiserver.resources import Object
 
 JSON_PATCH = "application/json-patch+json"
 MERGE = "application/merge-patch+json"
@@ -17,7 +18,7 @@ APPLY = "application/apply-patch+yaml"
 
 def accepted(kind: Kind) -> tuple[str, ...]:
     """Custom resources have no strategic merge: nothing says how their lists merge."""
-    if not kind.takes_strategic_merge():
+    if kind.custom:
         return (JSON_PATCH, MERGE, APPLY)
     return (JSON_PATCH, MERGE, STRATEGIC, APPLY)
 

@@ -1,0 +1,48 @@
+"""One write: on whose behalf it happens, what becomes of it, and names that the server makes up."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from apiserver.documents.kind import Kind
+from apiserver.resources import Object
+
+_SUFFIX = "bcdfghjklmnpqrstvwxz2456789"  # no vowels, no lookalikes: generated names spell nothing
+
+
+@dataclass(slots=True)
+class Operation:
+    """What admission sees and may change: `new` in place."""
+
+    verb: str  # create, update or delete
+    namespace: str
+    name: str
+    new: Object | None
+    old: Object | None
+    subresource: str = ""
+    user: str = ""
+    groups: tuple[str, ...] = ()
+    dry_run: bool = False
+    warnings: list[str] = field(default_factory=list)
+
+
+class Result(NamedTuple):
+    """An object after a write, and its version; 0: it was not stored."""
+
+    document: Object
+    version: int
+
+
+Admission = Callable[[Kind, Operation], None]
+"""A rule about a write that needs other objects, or the writer. Raises StatusError to refuse."""
+
+Observer = Callable[[Kind, Object | None, Object | None], None]
+"""Told of each change after it has been published: the kind, the old and the new object."""
+
+
+def generate_name(prefix: str) -> str:
+    """The prefix and five characters, in 63 at most."""
+    return prefix[:58] + "".join(random.choices(_SUFFIX, k=5))
