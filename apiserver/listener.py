@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import socket
 import ssl
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from aiohttp import web
 from aiohttp.web_protocol import RequestHandler
 
 from apiserver.server import ApiServer
+from runtime.errors import ConfigurationError
 
 _log = logging.getLogger(__name__)
 
@@ -78,7 +80,9 @@ class Listener:
         sock: socket.socket | None = None,
         tls: ssl.SSLContext | None = None,
     ) -> tuple[str, int]:
-        """Opens a socket, or takes an open one; returns its address. Port 0 chooses a free one."""
+        """Opens a socket, or takes an open one; returns its address. Port 0 chooses a free one.
+
+        Raises ConfigurationError where the address cannot be had."""
         if self._connections is None:
             self._connections = _Connections(self._server, self._limits)
             self._bookmarks = asyncio.create_task(self._send_bookmarks(), name="bookmarks")
@@ -90,9 +94,16 @@ class Listener:
                 self._connections, sock=sock, ssl=tls, ssl_handshake_timeout=timeout, backlog=1024
             )
         else:
-            opened = await loop.create_server(
-                self._connections, host, port or 0, ssl=tls, ssl_handshake_timeout=timeout, backlog=1024
-            )
+            try:
+                opened = await loop.create_server(
+                    self._connections, host, port or 0, ssl=tls, ssl_handshake_timeout=timeout, backlog=1024
+                )
+            except OSError as error:
+                reason = os.strerror(error.errno) if error.errno else str(error)
+                raise ConfigurationError(
+                    f"port {port} of {host or 'all addresses'} cannot be listened on: {reason}. Does another "
+                    "copy run? End it, or configure another port"
+                ) from error
         self._servers.append(opened)
         name = opened.sockets[0].getsockname()
         return (name[0], name[1]) if isinstance(name, tuple) else (str(name), 0)

@@ -203,8 +203,8 @@ async def _listen(
     for host, port in addresses:
         try:
             found.append(await listener.listen(host, port, tls=tls))
-        except OSError as error:
-            raise ConfigurationError(f"--listen {host}:{port}: {error.strerror or error}") from error
+        except ConfigurationError as error:
+            raise ConfigurationError(f"--listen {host}:{port}: {error}") from error
     return found
 
 

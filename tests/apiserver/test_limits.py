@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import socket
 import ssl
 
 import aiohttp
@@ -17,6 +18,8 @@ from apiserver.auth import User
 from apiserver.authentication import StaticTokens
 from apiserver.certificates import ServingTLS, self_signed
 from apiserver.listener import Limits, Listener
+from apiserver.server import ApiServer
+from runtime.errors import ConfigurationError
 from tests.apiserver.cluster import CONFIGMAPS, make_cluster
 from tests.apiserver.conftest import Serve
 
@@ -200,3 +203,12 @@ async def test_a_handler_that_fails_answers_500_and_the_server_goes_on(serve: Se
     async with session.get("/broken") as response:
         assert (response.status, (await response.json())["reason"]) == (500, "InternalError")
     assert await alive(session)
+
+
+async def test_an_address_that_is_taken_is_told_in_a_sentence() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        listener = Listener(ApiServer(title="test", version={"major": "1", "minor": "0"}))
+        with pytest.raises(ConfigurationError, match=f"port {port} of 127.0.0.1 .* in use.* another copy"):
+            await listener.listen("127.0.0.1", port)
+        await listener.close()
