@@ -146,7 +146,7 @@ GET = """
 import ssl, sys, urllib.request
 request = urllib.request.Request(sys.argv[1], headers={"Authorization": "Bearer " + sys.argv[2]})
 context = ssl._create_unverified_context()
-print(urllib.request.urlopen(request, timeout=5, context=context).read().decode())
+sys.stdout.write(urllib.request.urlopen(request, timeout=5, context=context).read().decode())
 """
 
 KUBECONFIG: dict[str, Any] = {
