@@ -11,6 +11,13 @@ import os
 import shutil
 
 import pytest
+from hypothesis import settings
+
+# CI tries the same examples each time, so that what it says of a change is about the change; everybody else
+# tries new ones, and so finds what nobody thought of.
+settings.register_profile("ci", derandomize=True)
+if os.environ.get("CI"):
+    settings.load_profile("ci")
 
 os.environ["PATH"] = os.environ.get("PATH", "") + ":/usr/sbin:/sbin"
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import yaml
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from antctl.cli import arrange, duration
@@ -105,6 +105,7 @@ JSON = st.recursive(
 
 @settings(max_examples=100, deadline=None)
 @given(JSON)
+@example({"0_.": None, "-0x1": None, ".1_0": None})
 def test_yaml_reads_back_as_what_was_written(value: object) -> None:
     assert yaml.safe_load(to_yaml(value)) == value
 
