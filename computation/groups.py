@@ -7,6 +7,7 @@ difference to its last published version, for as long as there is one.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Final
 
@@ -32,7 +33,7 @@ NO_NODES: Final[frozenset[str]] = frozenset()
 LARGE_FROM: Final = 64
 
 
-class Group:
+class Group(ABC):
     """What both kinds have in common. ``record`` is the published version, None before the first."""
 
     __slots__ = ("pending", "record", "selection")
@@ -47,9 +48,9 @@ class Group:
     def name(self) -> str:
         return self.selection.name
 
+    @abstractmethod
     def member(self, endpoint: Endpoint) -> Member | None:
         """The endpoint as a member of this group, or None where it does not count."""
-        raise NotImplementedError
 
     def endpoints(self) -> Iterator[Endpoint]:
         for label_set in self.selection.label_sets:
@@ -80,9 +81,9 @@ class Group:
             self.pending[key] = (old if first is None else first[0], new)
         return True
 
+    @abstractmethod
     def last_members(self) -> FixedMembers:
         """The members of the published version, for when the group is gone."""
-        raise NotImplementedError
 
     def delta(self, leaving: frozenset[str] = NO_NODES) -> GroupDelta:
         """The difference between the published version and now."""
