@@ -1,17 +1,20 @@
 """What every test may count on, and which tiers this machine can carry.
 
-Tier 2 (marker ``lab``) needs root and Open vSwitch. Where it cannot run, its tests are skipped with a
-sentence that says what is missing; in CI that is a failure, because a tier that silently stops running
-protects nobody.
+Tier 2 (marker ``lab``) needs root and Open vSwitch, tier 3 (``kubernetes``) a real kube-apiserver. Where a
+tier cannot run, its tests are skipped with a sentence that says what is missing; in CI that is a failure,
+because a tier that silently stops running protects nobody.
 """
 
 from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Callable
 
 import pytest
 from hypothesis import settings
+
+from tests.kubernetes import binaries
 
 # CI tries the same examples each time, so that what it says of a change is about the change; everybody else
 # tries new ones, and so finds what nobody thought of.
@@ -36,12 +39,20 @@ def why_no_lab() -> str | None:
     return None
 
 
+# For each tier: the markers of its tests, and why it cannot run here (None: it can).
+TIERS: tuple[tuple[tuple[str, ...], Callable[[], str | None]], ...] = (
+    (("lab", "soak"), why_no_lab),
+    (("kubernetes",), binaries.why_not),
+)
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    needs_lab = [item for item in items if item.get_closest_marker("lab") or item.get_closest_marker("soak")]
-    reason = why_no_lab() if needs_lab else None
-    if reason is None:
-        return
-    if os.environ.get("CI"):
-        raise pytest.UsageError(f"{len(needs_lab)} tests cannot run here: {reason}")
-    for item in needs_lab:
-        item.add_marker(pytest.mark.skip(reason=reason))
+    for markers, why_not in TIERS:
+        concerned = [item for item in items if any(map(item.get_closest_marker, markers))]
+        reason = why_not() if concerned else None
+        if reason is None:
+            continue
+        if os.environ.get("CI"):
+            raise pytest.UsageError(f"{len(concerned)} tests cannot run here: {reason}")
+        for item in concerned:
+            item.add_marker(pytest.mark.skip(reason=reason))

@@ -1,4 +1,7 @@
-"""A control plane of two real processes on loopback: the lab's Kubernetes API and antrea-controller."""
+"""A control plane of real processes on loopback: a Kubernetes API and antrea-controller.
+
+The API is the lab's, or a real kube-apiserver that the caller has started (tests.kubernetes.cluster).
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,7 @@ import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import yaml
@@ -25,6 +28,9 @@ from client.resources import SERVICE_ACCOUNTS
 from client.rest import RestClient
 from client.watch import WatchFrame, watch
 from lab import apply
+
+if TYPE_CHECKING:
+    from tests.kubernetes.cluster import Cluster
 
 MANIFESTS = Path(__file__).parents[2] / "lab" / "manifests"
 PROJECT = Path(__file__).parents[2]
@@ -38,8 +44,9 @@ def free_port() -> int:
 
 
 class ControlPlane:
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, cluster: Cluster | None = None) -> None:
         self.directory = directory
+        self.cluster = cluster
         self.api_port, self.controller_port = free_port(), free_port()
         self.run_dir = directory / "controller"
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
@@ -58,6 +65,9 @@ class ControlPlane:
         return (self.directory / f"{name}.log").read_text()
 
     async def start_api(self) -> None:
+        if self.cluster is not None:
+            self.kube = self.cluster.kube
+            return
         self._spawn(
             "api", "-m", "lab.api", "--state-dir", str(self.directory / "api"),
             "--listen", f"127.0.0.1:{self.api_port}", "--no-scheduler",
@@ -96,6 +106,8 @@ class ControlPlane:
 
     async def account(self, name: str) -> Path:
         """A kubeconfig with the token of a service account in kube-system."""
+        if self.cluster is not None:
+            return await self.cluster.account(name)
         path = self.directory / f"kubeconfig-{name}"
         request = {
             "apiVersion": "authentication.k8s.io/v1",
@@ -110,9 +122,7 @@ class ControlPlane:
 
     async def start_controller(self, *arguments: str, wait: bool = True, **settings: Any) -> None:
         path = self.directory / "antrea-controller.conf"
-        account = self.directory / "kubeconfig-antrea-controller"
-        if not account.exists():
-            await self.account("antrea-controller")
+        account = await self.account("antrea-controller")
         configuration = {
             "clientConnection": {"kubeconfig": str(account)},
             "apiPort": self.controller_port,
@@ -148,7 +158,7 @@ class ControlPlane:
             if process.poll() is None:
                 process.kill()
             await asyncio.to_thread(process.wait, 10)
-        for client in (self.kube, self._direct):
+        for client in (self.kube if self.cluster is None else None, self._direct):
             if client is not None:
                 await client.close()
 
@@ -224,8 +234,8 @@ async def watching(client: RestClient, path: str, **query: str) -> AsyncIterator
 
 
 @contextlib.asynccontextmanager
-async def running(directory: Path) -> AsyncIterator[ControlPlane]:
-    plane = ControlPlane(directory)
+async def running(directory: Path, cluster: Cluster | None = None) -> AsyncIterator[ControlPlane]:
+    plane = ControlPlane(directory, cluster)
     try:
         await plane.start_api()
         await plane.bootstrap()
