@@ -7,11 +7,11 @@ from typing import Any
 
 import click
 
-from antctl.cli import leaf
+from antctl.cli import FORMATS, leaf
 from antctl.commands import Spec
 from antctl.errors import CommandError
 from antctl.mode import Mode
-from antctl.output import decode
+from antctl.output import decode, write
 from antctl.session import Session
 
 AGGREGATED = "/apis/system.antrea.io/v1beta1/controllerinfos/antrea-controller/featuregates"
@@ -24,28 +24,34 @@ TITLES = {
 
 
 def build(spec: Spec, mode: Mode) -> click.Command:
-    options = []
+    # Upstream's command has no -o; and it lets words stand behind it, which ``output=None`` keeps.
+    options = [click.Option(["-o", "--output"], default="table", metavar="FORMAT", help="|".join(FORMATS))]
     if mode.letter == "R":
-        options = [
+        options.append(
             click.Option(["--insecure"], is_flag=True, help="do not verify the controller's certificate")
-        ]
+        )
     return leaf(spec, mode, run, options=options, output=None)
 
 
 def run(session: Session, flags: dict[str, str], names: list[str], form: str) -> str:
+    return write(decode(_gates(session, "insecure" in flags)), form, render)
+
+
+def _gates(session: Session, insecure: bool) -> bytes:
+    """What the server of this mode says, a list of (component, name, status, version) as JSON. Raises
+    CommandError."""
     if session.mode.in_pod:
-        return render(decode(_fetch(session, None)))
+        return _fetch(session, None)
     from antctl import controller
 
     session.timeout = session.timeout or CONNECT_TIMEOUT
     try:
-        endpoint = controller.direct(session, insecure="insecure" in flags)
-        return render(decode(_fetch(session, endpoint)))
+        return _fetch(session, controller.direct(session, insecure=insecure))
     except CommandError as error:
         # The controller's own address may be out of reach from here; antrea-py's answers through the
         # Kubernetes API too.
         try:
-            return render(decode(session.resource(AGGREGATED)))
+            return session.resource(AGGREGATED)
         except CommandError:
             raise error from None
 

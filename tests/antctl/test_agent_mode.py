@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import yaml
 
 from antctl import main
 from runtime.version import FULL
@@ -135,3 +136,8 @@ def test_feature_gates_come_from_the_agent(
     assert lines[0] == "Antrea Agent Feature Gates"
     assert lines[1].split() == ["FEATUREGATE", "STATUS", "VERSION"]
     assert len(lines) == 2 + len(json.loads(BODIES["/featuregates"]))
+
+    assert main.run(["antctl", "get", "featuregates", "-o", "json"]) == 0
+    assert json.loads(capsys.readouterr().out) == json.loads(BODIES["/featuregates"])
+    assert main.run(["antctl", "get", "featuregates", "-o", "yaml"]) == 0
+    assert yaml.safe_load(capsys.readouterr().out) == json.loads(BODIES["/featuregates"])
