@@ -1,7 +1,8 @@
 """Objects that clients write: JSON documents, and everything that Kubernetes promises about writing them.
 
     kind           what the library asks of a kind: names, defaults, validation, how objects go away
-    registry       the objects of all kinds, and the one place that writes: create, update
+    registry       the objects of all kinds, and the one place that publishes
+      ├ writes       the steps of a create, update, delete   pending    taking them where they have to wait
       ├ operation    one write as admission sees it          refusals   how writes are refused
       ├ metadata     validation of metadata                  formats    of single values
       └ deletion     preconditions, propagation, grace, finalizers

@@ -1,7 +1,7 @@
 """Documents over HTTP: one endpoint for each kind and version in front of the registry.
 
-Reading (get, list, watch) is the store's own. Writing decodes the body as the kind does, lets the registry
-decide, and answers with the object as it is stored.
+Reading (get, list, watch) is the store's own. Writing decodes the body as the kind does, takes the steps of a
+write (see `writes` and `pending`), and answers with the object as it is stored.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from apiserver.documents import ownership, patches
 from apiserver.documents.info import resource_info
 from apiserver.documents.kind import Kind, clone
 from apiserver.documents.operation import Operation, Result
+from apiserver.documents.pending import Forms, carry_out, off_loop
 from apiserver.documents.record import Document, full_object
 from apiserver.documents.registry import Registry
 from apiserver.documents.requests import (
@@ -24,8 +25,10 @@ from apiserver.documents.requests import (
     check_write_options,
     decode_body,
     deleted_status,
+    options_of,
     read_deletion,
 )
+from apiserver.documents.writes import Creation, Deletion, Update, Write
 from apiserver.endpoints import StoreEndpoint
 from apiserver.errors import StatusError
 from apiserver.negotiation import JSON, YAML, negotiate
@@ -34,6 +37,7 @@ from apiserver.request import Context
 from apiserver.resources import Object, Subresource
 from apiserver.stores import Stored
 
+Change = Callable[[Object, int], Object]
 SubHandler = Callable[[Context, str, str, Object | None], Awaitable[Object | web.StreamResponse]]
 
 
@@ -45,6 +49,7 @@ class DocumentEndpoint(StoreEndpoint):
         self.kind = kind
         self.target = kind  # the kind under which the registry keeps the objects
         self.registry = registry
+        self.forms: Forms | None = None  # of a version that another program converts
 
     def to_stored(self, obj: Object) -> Object:
         """From this version's form to the one that is kept."""
@@ -66,7 +71,13 @@ class DocumentEndpoint(StoreEndpoint):
             ctx.user.name,
             ctx.user.groups,
             ctx.dry_run,
+            uid=ctx.user.uid,
+            extra=ctx.user.extra,
+            options=options_of(ctx),
         )
+
+    async def _carry_out(self, ctx: Context, write: Write) -> Result:
+        return await carry_out(write, self.registry.reviewer, ctx.http.content.total_bytes, self.forms)
 
     def _answer(
         self, ctx: Context, result: Result, operation: Operation, code: int = 200
@@ -89,7 +100,7 @@ class DocumentEndpoint(StoreEndpoint):
             raise errors.method_not_allowed()
         kind = self.kind
         document = await read_object(ctx, self.info, kind.kind, kind.group, kind.version)
-        obj = decode_body(ctx, kind, document)
+        obj = await off_loop(ctx.http.content.total_bytes, decode_body, ctx, kind, document)
         metadata = obj["metadata"]
         if kind.namespaced:
             given = metadata.get("namespace", "")
@@ -100,11 +111,12 @@ class DocumentEndpoint(StoreEndpoint):
             metadata["namespace"] = ctx.info.namespace
         operation = self._operation(ctx, "create")
         operation.name = metadata.get("name", "")
-        return self._create(ctx, obj, operation)
+        return await self._create(ctx, obj, operation)
 
-    def _create(self, ctx: Context, obj: Object, operation: Operation) -> web.StreamResponse:
+    async def _create(self, ctx: Context, obj: Object, operation: Operation) -> web.StreamResponse:
         ownership.created(obj)
-        result = self.registry.create(self.target, self.to_stored(obj), operation)
+        write = Creation(self.registry, self.target, self.to_stored(obj), operation, None)
+        result = await self._carry_out(ctx, write)
         return self._answer(ctx, result, operation, 201)
 
     async def update(self, ctx: Context) -> web.StreamResponse:
@@ -115,7 +127,7 @@ class DocumentEndpoint(StoreEndpoint):
             raise errors.method_not_allowed()
         kind = self.kind
         document = await read_object(ctx, self.info, kind.kind, kind.group, kind.version)
-        obj = decode_body(ctx, kind, document)
+        obj = await off_loop(ctx.http.content.total_bytes, decode_body, ctx, kind, document)
         namespace, name = self._key_of(ctx)
         metadata = obj["metadata"]
         given = metadata.get("name", "")
@@ -137,17 +149,21 @@ class DocumentEndpoint(StoreEndpoint):
             and self.registry.get(self.target.resource, namespace, name) is None
         ):
             metadata.pop("resourceVersion", None)
-            return self._create(ctx, obj, self._operation(ctx, "create"))
+            return await self._create(ctx, obj, self._operation(ctx, "create"))
         operation = self._operation(ctx, "update", subresource)
 
         def replace(current: Object, version: int) -> Object:
-            ownership.updated(kind, current, obj, ctx.field_manager, subresource)
-            return self.to_stored(obj)
+            new = clone(obj)  # a write that was outrun begins again with the same body
+            ownership.updated(kind, current, new, ctx.field_manager, subresource)
+            return self.to_stored(new)
 
-        result = self.registry.update(
-            self.target, namespace, name, replace, subresource=subresource, operation=operation
-        )
-        return self._answer(ctx, result, operation)
+        return await self._update(ctx, operation, replace, unconditional=False)
+
+    async def _update(
+        self, ctx: Context, operation: Operation, change: Change, *, unconditional: bool = True
+    ) -> web.StreamResponse:
+        write = Update(self.registry, self.target, operation, change, unconditional)
+        return self._answer(ctx, await self._carry_out(ctx, write), operation)
 
     async def patch(self, ctx: Context) -> web.StreamResponse:
         return await self._patch(ctx, "")
@@ -184,16 +200,7 @@ class DocumentEndpoint(StoreEndpoint):
             ownership.updated(kind, current, obj, ctx.field_manager, subresource)
             return self.to_stored(obj)
 
-        result = self.registry.update(
-            self.target,
-            namespace,
-            name,
-            change,
-            subresource=subresource,
-            unconditional=True,
-            operation=operation,
-        )
-        return self._answer(ctx, result, operation)
+        return await self._update(ctx, operation, change)
 
     async def _apply(self, ctx: Context, raw: bytes, subresource: str) -> web.StreamResponse:
         """Server-side apply."""
@@ -211,7 +218,7 @@ class DocumentEndpoint(StoreEndpoint):
         force = ctx.query.get("force", "") in ("true", "1")
         if document.get("metadata", {}).get("managedFields"):
             raise errors.bad_request("metadata.managedFields must be nil")
-        applied = decode_body(ctx, kind, document)
+        applied = await off_loop(len(raw), decode_body, ctx, kind, document)
         applied["metadata"].pop("resourceVersion", None)
         applied["metadata"]["name"] = name
         if kind.namespaced:
@@ -222,7 +229,8 @@ class DocumentEndpoint(StoreEndpoint):
                 raise errors.not_found(self.info, name)
             operation = self._operation(ctx, "create")
             obj = self.to_stored(ownership.applied(kind, None, applied, manager, force, subresource))
-            return self._answer(ctx, self.registry.create(self.target, obj, operation), operation, 201)
+            write = Creation(self.registry, self.target, obj, operation, None)
+            return self._answer(ctx, await self._carry_out(ctx, write), operation, 201)
         operation = self._operation(ctx, "update", subresource)
 
         def change(current: Object, version: int) -> Object:
@@ -233,16 +241,7 @@ class DocumentEndpoint(StoreEndpoint):
                 merged["metadata"]["resourceVersion"] = given
             return self.to_stored(merged)
 
-        result = self.registry.update(
-            self.target,
-            namespace,
-            name,
-            change,
-            subresource=subresource,
-            unconditional=True,
-            operation=operation,
-        )
-        return self._answer(ctx, result, operation)
+        return await self._update(ctx, operation, change)
 
     async def delete(self, ctx: Context) -> web.StreamResponse:
         if not ctx.info.name:
@@ -250,9 +249,11 @@ class DocumentEndpoint(StoreEndpoint):
         options = await read_deletion(ctx)
         operation = self._operation(ctx, "delete")
         operation.dry_run = "All" in (options.get("dryRun") or ())
-        namespace, name = self._key_of(ctx)
-        result, gone = self.registry.delete(self.target, namespace, name, options, operation)
-        if not gone or self.kind.returns_deleted:
+        operation.options = options
+        name = ctx.info.name
+        write = Deletion(self.registry, self.target, operation, options)
+        result = await self._carry_out(ctx, write)
+        if not write.gone or self.kind.returns_deleted:
             return self._answer(ctx, result, operation)
         uid = result.document["metadata"].get("uid", "")
         return render.status(ctx.form, deleted_status(self.kind, name, uid), 200, ctx)
@@ -265,10 +266,12 @@ class DocumentEndpoint(StoreEndpoint):
             self.stores.items(self.info.store, chosen), key=lambda item: item[0]
         ):
             operation = self._operation(ctx, "delete")
-            operation.name = name
+            operation.namespace, operation.name = namespace, name
+            operation.options = options
             operation.dry_run = "All" in (options.get("dryRun") or ())
+            write = Deletion(self.registry, self.target, operation, options)
             try:
-                result, _ = self.registry.delete(self.target, namespace, name, options, operation)
+                result = await self._carry_out(ctx, write)
             except StatusError as error:
                 if error.code != 404:  # somebody else was faster: what was asked for is true
                     raise

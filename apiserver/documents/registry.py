@@ -1,39 +1,25 @@
 """The objects of a server and the rules of writing them.
 
 Every write goes through here, whoever writes: a client over HTTP, a controller of this process, a manifest.
-All of it is synchronous: an operation reads, decides and publishes without giving way, so two writers never
-see a half-done one. Observers are told of each change after it has been published; they must not write at
-once but queue what follows, so that changes stay in order.
+Programs of the process write synchronously: an operation reads, decides and publishes without giving way, so
+two writers never see a half-done one. A client's write may wait between its steps (see `writes`), and begins
+again when another one was faster. Observers are told of each change after it has been published; they must
+not write at once but queue what follows, so that changes stay in order.
 
 Stored documents have no kind, apiVersion and resourceVersion, and are never changed in place.
 """
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Callable, Iterator
-from typing import Any
 
 from apis.record import Change
-from apiserver import errors
-from apiserver.documents import clock, deletion
-from apiserver.documents.fielderrors import FieldErrors
-from apiserver.documents.kind import Kind, clone
-from apiserver.documents.metadata import validate_metadata, validate_metadata_update
-from apiserver.documents.operation import Admission, Observer, Operation, Result, generate_name
+from apiserver.documents.kind import Kind
+from apiserver.documents.operation import Admission, Observer, Operation, Result, Reviewer
 from apiserver.documents.record import Document
-from apiserver.documents.refusals import check_uid, info_for, refuse
+from apiserver.documents.writes import Creation, Deletion, Update
 from apiserver.resources import Object
 from apiserver.stores import Stored, Stores
-
-_SERVER_METADATA = (
-    "uid",
-    "creationTimestamp",
-    "deletionTimestamp",
-    "deletionGracePeriodSeconds",
-    "selfLink",
-    "generation",
-)
 
 
 def document_of(stored: Stored) -> Object:
@@ -51,7 +37,8 @@ class Registry:
         self.kinds: dict[str, Kind] = {}  # by resource name; several versions of a custom resource share one
         self.journal: Callable[[str, str, str, Object | None, int], None] = lambda *_: None
         self._observers: list[Observer] = []
-        self._admissions: list[Admission] = []
+        self.admissions: list[Admission] = []
+        self.reviewer: Reviewer | None = None  # admission that others are asked for, over the network
 
     # --- composition ---
 
@@ -67,7 +54,7 @@ class Registry:
         self._observers.append(observer)
 
     def admit(self, admission: Admission) -> None:
-        self._admissions.append(admission)
+        self.admissions.append(admission)
 
     def kind_of(self, api_version: str, kind: str) -> Kind | None:
         group = api_version.rpartition("/")[0]
@@ -107,50 +94,7 @@ class Registry:
 
         ``status`` is for those who bring a state along (manifests): clients write it in a second step.
         """
-        metadata = obj.setdefault("metadata", {})
-        operation = operation or Operation(
-            "create", metadata.get("namespace", ""), metadata.get("name", ""), obj, None
-        )
-        operation.new = obj
-        if metadata.pop("resourceVersion", ""):
-            raise errors.bad_request("resourceVersion should not be set on objects to be created")
-        for key in _SERVER_METADATA:
-            metadata.pop(key, None)
-        if not kind.namespaced:
-            metadata.pop("namespace", None)
-        generated = not metadata.get("name") and bool(metadata.get("generateName"))
-        if generated:
-            metadata["name"] = self._free_name(kind, metadata)
-        operation.name = metadata.get("name", "")
-        kind.default(obj)
-        for admission in self._admissions:
-            admission(kind, operation)
-        kind.prepare_create(obj)
-        if status is not None:
-            obj["status"] = status
-        metadata["uid"] = str(uuid.uuid4())
-        metadata["creationTimestamp"] = clock.stamp()
-        if kind.tracks_generation:
-            metadata["generation"] = 1
-        problems = FieldErrors()
-        validate_metadata(metadata, kind.namespaced, kind.check_name, problems)
-        kind.validate(obj, problems)
-        name = metadata.get("name", "")
-        if problems:
-            raise refuse(kind, name, problems)
-        operation.warnings += kind.warnings(obj)
-        if self.stores.get(kind.resource, (metadata.get("namespace", ""), name)) is not None:
-            raise errors.already_exists(info_for(kind), name)
-        if operation.dry_run:
-            return Result(obj, 0)
-        return self._publish(kind, None, obj)
-
-    def _free_name(self, kind: Kind, metadata: Object) -> str:
-        for _ in range(8):
-            name = generate_name(metadata["generateName"])
-            if self.stores.get(kind.resource, (metadata.get("namespace", ""), name)) is None:
-                break
-        return name
+        return Creation(self, kind, obj, operation, status).run()
 
     def update(
         self,
@@ -167,73 +111,8 @@ class Registry:
 
         The result's metadata.resourceVersion, if any, must be the current version (Conflict otherwise).
         """
-        stored = self.stores.get(kind.resource, (namespace, name))
-        if stored is None:
-            raise errors.not_found(info_for(kind), name)
-        old = document_of(stored)
-        new = change(clone(old), stored.version)
-        metadata = new.setdefault("metadata", {})
-        given = metadata.pop("resourceVersion", "")
-        check_uid(kind, name, metadata.get("uid") or None, old)
-        if given and given != str(stored.version):
-            raise errors.modified_conflict(info_for(kind), name)
-        if not given and not unconditional and not kind.allows_unconditional_update:
-            problems = FieldErrors()
-            problems.invalid("metadata.resourceVersion", 0, "must be specified for an update")
-            raise refuse(kind, name, problems)
-        self._keep_server_metadata(metadata, old["metadata"])
-        if subresource != "status":
-            kind.default(new)
-        operation = operation or Operation("update", namespace, name, new, old, subresource)
-        operation.new, operation.old = new, old
-        if subresource == "status":
-            managed = metadata.get("managedFields")
-            kept = kind.prepare_status_update(new, old)
-            new = {**kept, "metadata": dict(old["metadata"])}
-            if managed is not None:
-                new["metadata"]["managedFields"] = managed
-            kind.default(new)
-            operation.new = new
-        elif not subresource:
-            kind.prepare_update(new, old)
-        for admission in self._admissions:
-            admission(kind, operation)
-        metadata = new["metadata"]
-        written = subresource in ("", "status")  # what else there is, is the cluster's choice, not a writer's
-        if kind.tracks_generation and written and kind.generation_part(new) != kind.generation_part(old):
-            metadata["generation"] = old["metadata"].get("generation", 0) + 1
-        problems = FieldErrors()
-        validate_metadata_update(metadata, old["metadata"], problems)
-        if subresource == "status":
-            kind.validate_status(new, old, problems)
-        elif not subresource:
-            kind.validate_update(new, old, problems)
-        if problems:
-            raise refuse(kind, name, problems)
-        operation.warnings += kind.warnings(new) if not subresource else []
-        if deletion.finished(kind, new):
-            if not operation.dry_run:
-                self._publish(kind, new, None)
-            return Result(new, stored.version if operation.dry_run else self.stores.version)
-        if _same(new, old):
-            return Result(old, stored.version)
-        if operation.dry_run:
-            return Result(new, stored.version)
-        return self._publish(kind, old, new)
-
-    @staticmethod
-    def _keep_server_metadata(new: Object, old: Object) -> None:
-        for key in _SERVER_METADATA:
-            if key in old:
-                new[key] = old[key]
-            else:
-                new.pop(key, None)
-        new.setdefault("name", old["name"])
-        if "namespace" in old:
-            new.setdefault("namespace", old["namespace"])
-        for key in ("labels", "annotations", "finalizers", "ownerReferences"):
-            if not new.get(key, True):
-                del new[key]
+        operation = operation or Operation("update", namespace, name, None, None, subresource)
+        return Update(self, kind, operation, change, unconditional).run()
 
     def delete(
         self,
@@ -244,28 +123,11 @@ class Registry:
         operation: Operation | None = None,
     ) -> tuple[Result, bool]:
         """Deletes or begins to; the flag says whether the object is gone. Raises StatusError."""
-        options = options or {}
-        stored = self.stores.get(kind.resource, (namespace, name))
-        if stored is None:
-            raise errors.not_found(info_for(kind), name)
-        old = document_of(stored)
-        deletion.check_preconditions(kind, name, old, stored.version, options)
-        operation = operation or Operation("delete", namespace, name, None, old)
-        operation.old = old
-        for admission in self._admissions:
-            admission(kind, operation)
-        new = deletion.begun(kind, old, options)
-        if new is None:
-            if not operation.dry_run:
-                self._publish(kind, old, None)
-            return Result(old, self.stores.version), True
-        if _same(new, old):
-            return Result(old, stored.version), False
-        if operation.dry_run:
-            return Result(new, stored.version), False
-        return self._publish(kind, old, new), False
+        operation = operation or Operation("delete", namespace, name, None, None)
+        write = Deletion(self, kind, operation, options or {})
+        return write.run(), write.gone
 
-    def _publish(self, kind: Kind, old: Object | None, new: Object | None) -> Result:
+    def publish(self, kind: Kind, old: Object | None, new: Object | None) -> Result:
         document = new if new is not None else old
         assert document is not None
         metadata = document["metadata"]
@@ -276,20 +138,3 @@ class Registry:
         for observer in self._observers:
             observer(kind, old, new)
         return Result(document, version)
-
-
-def _same(new: Object, old: Object) -> bool:
-    """Equal but for the times in managedFields."""
-    if new == old:
-        return True
-    if "managedFields" not in new["metadata"] and "managedFields" not in old["metadata"]:
-        return False
-
-    def bare(obj: Object) -> Any:
-        managed = [
-            {k: v for k, v in entry.items() if k != "time"}
-            for entry in obj["metadata"].get("managedFields", ())
-        ]
-        return {**obj, "metadata": {**obj["metadata"], "managedFields": managed}}
-
-    return bool(bare(new) == bare(old))

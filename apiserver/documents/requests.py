@@ -27,6 +27,19 @@ def check_write_options(ctx: Context) -> None:
         raise errors.invalid(options, "meta.k8s.io", "", found)
 
 
+def options_of(ctx: Context) -> Object:
+    """CreateOptions, UpdateOptions or PatchOptions, as the query says them."""
+    options: Object = {"kind": _OPTIONS.get(ctx.info.verb, "DeleteOptions"), "apiVersion": "meta.k8s.io/v1"}
+    for key in ("fieldManager", "fieldValidation"):
+        if ctx.query.get(key):
+            options[key] = ctx.query[key]
+    if ctx.dry_run:
+        options["dryRun"] = ["All"]
+    if "force" in ctx.query:
+        options["force"] = ctx.query["force"] in ("true", "1")
+    return options
+
+
 def decode_body(ctx: Context, kind: Kind, document: Object) -> Object:
     """The body as the kind keeps it, with metadata and its resourceVersion, if it has one.
 
