@@ -11,8 +11,11 @@ A line reads ``2026-11-20 12:00:01.123 INFO controller.inputs: …``. Beside the
 from __future__ import annotations
 
 import logging
+import logging.handlers
 import sys
 import time
+from dataclasses import dataclass
+from pathlib import Path
 
 get = logging.getLogger
 
@@ -59,3 +62,45 @@ def setup(level: int = 0, stream: object = None) -> None:
     for library in ("asyncio", "aiohttp", "kubernetes_asyncio", "ovsdbapp", "grpc", "pyroute2", "urllib3"):
         logging.getLogger(library).setLevel(logging.WARNING)
     set_verbosity(level)
+
+
+@dataclass(frozen=True, slots=True)
+class Files:
+    """klog's flags for log files: where, how large, how many, and whether stderr gets the lines too."""
+
+    directory: str = ""
+    to_stderr: bool = True
+    also_stderr: bool = False
+    megabytes: int = 100  # of one file; 0: no limit
+    number: int = 0  # of files that are kept; 0: klog keeps all, here a thousand
+
+
+class _FileHandler(logging.handlers.RotatingFileHandler):
+    """A full disk costs lines of the file, nothing else, and is told once on stderr."""
+
+    told = False
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        if not self.told:
+            self.told = True
+            print(f"Cannot write to the log {self.baseFilename}: {sys.exc_info()[1]}", file=sys.stderr)
+
+
+def to_files(name: str, files: Files) -> None:
+    """Keep the lines in ``DIRECTORY/NAME.log`` too, or instead, after ``setup``. Raises OSError."""
+    if not files.directory or files.to_stderr:
+        return
+    directory = Path(files.directory)
+    directory.mkdir(parents=True, exist_ok=True)
+    handler = _FileHandler(
+        directory / f"{name}.log",
+        maxBytes=max(0, files.megabytes) << 20,
+        backupCount=max(1, files.number - 1) if files.number > 0 else 1000,
+        encoding="utf-8",
+    )
+    root = logging.getLogger()
+    handler.setFormatter(root.handlers[0].formatter)
+    if files.also_stderr:
+        root.addHandler(handler)
+    else:
+        root.handlers[:] = [handler]

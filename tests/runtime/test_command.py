@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
@@ -51,6 +52,28 @@ def test_help_and_version() -> None:
     assert "Watches the moon." in helped
     assert "moond.conf" in helped
     assert CliRunner().invoke(DAEMON, ["--version"]).output == f"moond {version.FULL}\n"
+
+
+def test_log_files_as_manifests_ask_for_them(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    flags = [
+        "--logtostderr=false",
+        f"--log_dir={tmp_path}",
+        "--log_file_max_size=100",
+        "--log_file_max_num=4",
+    ]
+    for also in ([], ["--alsologtostderr"]):
+        with pytest.raises(SystemExit):
+            command.run(DAEMON, [*flags, *also])
+        assert ("the moon is full" in capsys.readouterr().err) is bool(also)
+    assert (tmp_path / "moond.log").read_text().count("the moon is full") == 2
+
+
+def test_a_log_directory_that_cannot_be_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(SystemExit) as ended:
+        command.run(DAEMON, ["--logtostderr=false", f"--log_dir={tmp_path}/file/logs"])
+    assert ended.value.code == 1
+    assert "--log_dir" in capsys.readouterr().err
 
 
 def test_what_is_set_and_ignored_is_told() -> None:
