@@ -2,7 +2,8 @@
 
 Where the controller is, is asked of the Kubernetes API before each new connection (client.controller); as
 long as the answer is the same, the same client with its pool of connections serves. Once something is known,
-it stands while the Kubernetes API is away.
+it stands while the Kubernetes API is away. An endpoint that was of no use is reported, so that the next
+connection goes to another one, if there is one.
 """
 
 from __future__ import annotations
@@ -22,6 +23,9 @@ class Locator(Protocol):
     async def locate(self) -> Endpoint:
         """Where the controller is now. Raises ConnectionFailed."""
 
+    def failed(self, endpoint: Endpoint) -> None:
+        """There was no use in this answer."""
+
 
 class FixedController:
     """A controller whose address and CA a kubeconfig names (antreaClientConnection.kubeconfig)."""
@@ -31,6 +35,9 @@ class FixedController:
 
     async def locate(self) -> Endpoint:
         return self._endpoint
+
+    def failed(self, endpoint: Endpoint) -> None:
+        """There is no other."""
 
 
 class ControllerConnection:
@@ -64,6 +71,11 @@ class ControllerConnection:
         if self._client is None:
             raise ConnectionFailed("No connection to antrea-controller has been made yet.")
         return self._client
+
+    def failed(self) -> None:
+        """The client in use reached no controller that could serve: the next one shall go elsewhere."""
+        if self._client is not None:
+            self._locator.failed(self._client.endpoint)
 
     async def close(self) -> None:
         if self._client is not None:

@@ -25,6 +25,7 @@ from agent.connection import ControllerConnection, FixedController, Locator
 from agent.facts import OVSVersion, port_uuid, transport_info
 from agent.info import AgentInfo, InfoWriter, Sources
 from agent.interfaces import InterfaceStore
+from agent.knowncontroller import KnownController
 from agent.knownnode import own_node
 from agent.localapi.ovsflows import OVSFlows
 from agent.localapi.paths import LocalPaths
@@ -66,7 +67,11 @@ async def serve(supervisor: Supervisor, settings: Settings) -> None:
     kube = RestClient(endpoint, user_agent=f"antrea-agent/{version.FULL}")
     supervisor.on_close("the connections to the Kubernetes API", kube.close)
     locator: Locator = ControllerLocator(
-        kube, endpoint.headers, namespace=settings.namespace, override=value.controller_address
+        kube,
+        endpoint.headers,
+        namespace=settings.namespace,
+        override=value.controller_address,
+        memory=KnownController(run_dir / "controller.json", settings.namespace),
     )
     if value.antrea_client_connection.kubeconfig:
         locator = FixedController(await kubeconfig.load(value.antrea_client_connection.kubeconfig))
@@ -100,6 +105,7 @@ async def serve(supervisor: Supervisor, settings: Settings) -> None:
         directory=run_dir / "networkpolicy",
         connect=connection.connect,
         reuse=connection.current,
+        avoid=connection.failed,
         flows=policy_flows,
         commit=programmer.commit,
         interfaces=interfaces,

@@ -37,11 +37,22 @@ def bearer_token(request: web.BaseRequest) -> str:
 
 
 class BearerTokens:
-    """Asks a reviewer about tokens and remembers the answers, good ones and bad ones alike, for a while."""
+    """Asks a reviewer about tokens and remembers the answers, good ones and bad ones alike, for a while.
 
-    def __init__(self, review: TokenReviewer, cache_seconds: float = 10.0, timeout: float = 10.0) -> None:
+    While the reviewer cannot be asked, a token that was good stays so for ``outage_seconds``: agents must get
+    back to their controller without the Kubernetes API, and without it no token is revoked either.
+    """
+
+    def __init__(
+        self,
+        review: TokenReviewer,
+        cache_seconds: float = 10.0,
+        timeout: float = 10.0,
+        outage_seconds: float = 3600.0,
+    ) -> None:
         self._review = review
         self._seconds = cache_seconds
+        self._outage = outage_seconds
         self._timeout = timeout
         self._cache: dict[bytes, tuple[float, User | None]] = {}
         self._asking: dict[bytes, asyncio.Future[User | None]] = {}
@@ -61,7 +72,12 @@ class BearerTokens:
             asking = asyncio.ensure_future(self._ask(token))
             self._asking[digest] = asking
             asking.add_done_callback(lambda _done: self._asking.pop(digest, None))
-        user = await asyncio.shield(asking)
+        try:
+            user = await asyncio.shield(asking)
+        except StatusError:
+            if known is not None and known[1] is not None and now < known[0] + self._outage:
+                return known[1]
+            raise
         if len(self._cache) >= _MAX_CACHED:
             self._cache = {key: entry for key, entry in self._cache.items() if now < entry[0]}
             if len(self._cache) >= _MAX_CACHED:

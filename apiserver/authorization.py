@@ -18,11 +18,21 @@ _MAX_CACHED = 8192
 
 
 class ReviewedAccess:
-    """Asks a reviewer (a SubjectAccessReview) and keeps each decision for a while."""
+    """Asks a reviewer (a SubjectAccessReview) and keeps each decision for a while.
 
-    def __init__(self, review: AccessReviewer, cache_seconds: float = 10.0, timeout: float = 10.0) -> None:
+    While the reviewer cannot be asked, what was allowed stays so for ``outage_seconds`` (see BearerTokens).
+    """
+
+    def __init__(
+        self,
+        review: AccessReviewer,
+        cache_seconds: float = 10.0,
+        timeout: float = 10.0,
+        outage_seconds: float = 3600.0,
+    ) -> None:
         self._review = review
         self._seconds = cache_seconds
+        self._outage = outage_seconds
         self._timeout = timeout
         self._cache: dict[tuple[Any, ...], tuple[float, Decision]] = {}
 
@@ -46,9 +56,11 @@ class ReviewedAccess:
         try:
             async with asyncio.timeout(self._timeout):
                 decision = await self._review(user, info)
-        except StatusError:
-            raise
         except Exception as error:
+            if known is not None and known[1].allowed and now < known[0] + self._outage:
+                return known[1]
+            if isinstance(error, StatusError):
+                raise
             raise internal(f"the access of {user.name!r} could not be reviewed: {error}") from error
         if len(self._cache) >= _MAX_CACHED:
             self._cache.clear()

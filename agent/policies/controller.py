@@ -44,8 +44,9 @@ class PolicyController:
     """One for the process.
 
     ``connect`` gives a client to the controller (asked before each watch is opened), ``reuse`` the one in use
-    (for reports; default: ``connect``); ``flows`` takes rules, ``commit`` puts what was set into OVS, and
-    ``refused`` tells what the switch refuses of a rule; ``families`` are those that the node runs (4, 6).
+    (for reports; default: ``connect``); ``avoid`` is told when that one is of no use. ``flows`` takes rules,
+    ``commit`` puts what was set into OVS, and ``refused`` tells what the switch refuses of a rule;
+    ``families`` are those that the node runs (4, 6).
     """
 
     def __init__(
@@ -55,6 +56,7 @@ class PolicyController:
         directory: Path,
         connect: Callable[[], Awaitable[RestClient]],
         reuse: Callable[[], Awaitable[RestClient]] | None = None,
+        avoid: Callable[[], None] = lambda: None,
         flows: PolicyFlows,
         commit: Callable[[], Awaitable[object]],
         interfaces: InterfaceStore,
@@ -63,7 +65,7 @@ class PolicyController:
     ) -> None:
         self.cache = RuleCache()
         self.disk = PolicyDisk(directory)
-        self.watcher = Watcher(node, connect, self.apply, on_change=self._on_connection)
+        self.watcher = Watcher(node, connect, self.apply, on_change=self._on_connection, avoid=avoid)
         self.readiness = PolicyReadiness(
             lambda: self.watcher.connected, lambda: self.watcher.multiplexed is True
         )

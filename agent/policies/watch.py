@@ -53,15 +53,23 @@ Apply = Callable[[list[Item]], Awaitable[None]]
 
 
 class Watcher:
-    """Runs until cancelled. ``apply`` gets what one read completed; it may raise UnknownGroup."""
+    """Runs until cancelled. ``apply`` gets what one read completed; it may raise UnknownGroup. ``avoid`` is
+    called when a source turned out to be of no use."""
 
     def __init__(
-        self, node: str, connect: Connect, apply: Apply, *, on_change: Callable[[bool], None] | None = None
+        self,
+        node: str,
+        connect: Connect,
+        apply: Apply,
+        *,
+        on_change: Callable[[bool], None] | None = None,
+        avoid: Callable[[], None] = lambda: None,
     ) -> None:
         self._node = node
         self._connect = connect
         self._apply = apply
         self._on_change = on_change
+        self._avoid = avoid
         self._version: str | None = None
         self._open: set[Kind] = set()
         self._trouble = ""
@@ -77,9 +85,13 @@ class Watcher:
         backoff = Backoff(initial=0.1, maximum=5.0)
         while True:
             started = time.monotonic()
+            source = None
             try:
-                await self._follow(await self._connect())
+                source = await self._connect()
+                await self._follow(source)
             except (ApiError, ConnectionFailed, StreamError, UnknownGroup) as error:
+                if source is not None and _is_of_no_use(error):
+                    self._avoid()
                 if not isinstance(error, ConnectionFailed) and not _is_temporary(error):
                     self._version = None
                 self._report(str(error))
@@ -177,6 +189,13 @@ class Watcher:
         level = log.V(2) if trouble == self._trouble else log.V(0)
         logger.log(level, "The controller cannot be followed, going on with what is known: %s", trouble)
         self._trouble = trouble
+
+
+def _is_of_no_use(error: Exception) -> bool:
+    """Failures of this very controller, of which another one may be free."""
+    if isinstance(error, ApiError):
+        return error.status >= 500 or error.status == 429
+    return isinstance(error, ConnectionFailed)
 
 
 def _is_temporary(error: Exception) -> bool:
