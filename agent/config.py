@@ -7,13 +7,14 @@ is marked ``Inert``: its type is checked, and it is named once at start.
 from __future__ import annotations
 
 import os
+import ssl
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from msgspec import field
 
-from runtime import config
+from runtime import config, tls
 from runtime.config import Inert, Section, check
 from runtime.features import FeatureGates
 from runtime.settings import DaemonConfig, check_address, notes
@@ -136,6 +137,8 @@ class AgentConfig(DaemonConfig):
     host_proc_path_prefix: str = "/host"
     disable_tx_checksum_offload: bool = field(name="disableTXChecksumOffload", default=False)
     api_port: int = 10350
+    tls_cipher_suites: str = ""
+    tls_min_version: str = ""
     transport_interface: str = ""
 
     pod_cidrs: Inert[str] = field(name="podCIDRs", default="")
@@ -156,8 +159,6 @@ class AgentConfig(DaemonConfig):
     node_port_local: Inert[NodePortLocal] = field(default_factory=NodePortLocal)
     dns_server_override: Inert[str] = ""
     fqdn_cache_min_ttl: Inert[int] = field(name="fqdnCacheMinTTL", default=0)
-    tls_cipher_suites: Inert[str] = ""
-    tls_min_version: Inert[str] = ""
     transport_interface_cidrs: Inert[list[str]] = field(name="transportInterfaceCIDRs", default_factory=list)
     multicast: Inert[Multicast] = field(default_factory=Multicast)
     multicast_interfaces: Inert[list[str]] = []
@@ -201,6 +202,12 @@ class Settings:
     node_name: str
     pod_name: str
     namespace: str  # of antrea-controller
+    minimum_tls: ssl.TLSVersion | None = None
+    cipher_suites: tuple[str, ...] = ()
+
+    def apply_tls(self, context: ssl.SSLContext) -> None:
+        """What the local API demands of its clients."""
+        tls.apply(context, self.minimum_tls, self.cipher_suites)
 
     @property
     def run_dir(self) -> Path:
@@ -282,4 +289,6 @@ def checked(loaded: config.Loaded[AgentConfig], source: str) -> Settings:
         node_name=value.node_name or os.environ.get("NODE_NAME", "") or os.uname().nodename.lower(),
         pod_name=os.environ.get("POD_NAME", ""),
         namespace=value.antrea_namespace or os.environ.get("POD_NAMESPACE", "") or "kube-system",
+        minimum_tls=tls.minimum_version(value.tls_min_version, source),
+        cipher_suites=tuple(tls.cipher_suites(value.tls_cipher_suites, source)),
     )

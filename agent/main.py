@@ -130,7 +130,7 @@ async def serve(supervisor: Supervisor, settings: Settings) -> None:
     reflector = Reflector(kube, NODES.path(), nodes)
 
     # The API for antctl, kubelet's probes and Prometheus.
-    local = LocalServer(kube, settings.token_file)
+    local = LocalServer(kube, settings.token_file, settings.apply_tls)
     info = AgentInfo(
         Sources(
             node=node,

@@ -9,6 +9,8 @@ start; it is published in the node's AntreaAgentInfo.
 from __future__ import annotations
 
 import secrets
+import ssl
+from collections.abc import Callable
 from pathlib import Path
 
 from apiserver.auth import AllowMasters, Decision, User
@@ -32,11 +34,18 @@ ALWAYS_ALLOWED = ("/healthz", "/livez", "/readyz")
 class LocalServer:
     """An ApiServer with its certificate, its access rules and its socket."""
 
-    def __init__(self, kube: RestClient, token_file: Path) -> None:
+    def __init__(
+        self,
+        kube: RestClient,
+        token_file: Path,
+        apply_tls: Callable[[ssl.SSLContext], None] = lambda context: None,
+    ) -> None:
+        """``apply_tls`` makes the TLS context as strict as the configuration wants it."""
         self._kube = kube
         self._token_file = token_file
         self._token = secrets.token_urlsafe(32)
         self._tls = ServingTLS(self_signed("localhost", ("localhost", "127.0.0.1", "::1")))
+        apply_tls(self._tls.context)
         self.api = ApiServer(
             title="Antrea agent",
             version=version.document(),

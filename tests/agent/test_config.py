@@ -104,6 +104,8 @@ def test_an_empty_file_means_the_defaults(tmp_path: Path) -> None:
         ("apiPort: many", "apiPort in"),
         ("apiPort: 70000", "apiPort in"),
         ("tunnelType: wire", "tunnelType in"),
+        ("tlsMinVersion: TLS12", "tlsMinVersion in"),
+        ("tlsCipherSuites: TLS_RSA_WITH_RC4_128_SHA", "tlsCipherSuites in"),
         ("ovsDatapathType: hardware", "ovsDatapathType in"),
         ("trafficEncapMode: noEncap", "only encap"),
         ("trafficEncryptionMode: ipsec", "cannot be encrypted"),
