@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from aiohttp import web
 from aiohttp.web_protocol import RequestHandler
 
+from apiserver.complaints import Complaints
 from apiserver.server import ApiServer
 from runtime.errors import ConfigurationError
 
@@ -43,6 +44,7 @@ class _Connections(web.Server):
             server.handle,
             handler_cancellation=True,  # a watch whose client has left ends at once
             access_log=None,
+            logger=Complaints(_log),
             keepalive_timeout=limits.idle_seconds,
             max_line_size=limits.head_bytes,
             max_field_size=limits.head_bytes,

@@ -14,6 +14,7 @@ from apiserver.errors import StatusError, unavailable
 from apiserver.request import RequestInfo, parse_path
 
 EXPIRED = -1.0  # an answer is asked for again each time
+AWAY = (unavailable("away"), OSError("away"), 30.0)  # a number: seconds of silence
 
 
 class Reviewers:
@@ -44,9 +45,7 @@ async def who(tokens: BearerTokens, token: str) -> str | None:
     return user.name if user is not None else None
 
 
-@pytest.mark.parametrize(
-    "away", [unavailable("away"), OSError("away"), 30.0], ids=["503", "broken", "silent"]
-)
+@pytest.mark.parametrize("away", AWAY, ids=["503", "broken", "silent"])
 async def test_a_token_that_was_good_stays_good_while_nobody_can_be_asked(away: Exception | float) -> None:
     reviewers = Reviewers()
     tokens = BearerTokens(reviewers.token, EXPIRED, timeout=0.1)
@@ -68,9 +67,7 @@ async def test_the_patience_with_a_token_ends() -> None:
         await who(tokens, "alice")
 
 
-@pytest.mark.parametrize(
-    "away", [unavailable("away"), OSError("away"), 30.0], ids=["503", "broken", "silent"]
-)
+@pytest.mark.parametrize("away", AWAY, ids=["503", "broken", "silent"])
 async def test_what_was_allowed_stays_allowed_while_nobody_can_be_asked(away: Exception | float) -> None:
     reviewers = Reviewers()
     access = ReviewedAccess(reviewers.access, EXPIRED, timeout=0.1)

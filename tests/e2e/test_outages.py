@@ -1,4 +1,4 @@
-"""What goes on while the Kubernetes API is away: a restarted agent finds its controller by what it remembers."""
+"""What goes on while the Kubernetes API is away: a restarted agent still finds its controller."""
 
 from __future__ import annotations
 
