@@ -86,6 +86,7 @@ class Reflector:
         self.path = path
         self.handler = handler
         self.synced = False  # the first list has been handed over; it never becomes False again
+        self.missing = False  # the server does not serve the resource (404), so none of its objects exist
         self.version = ""  # the last resourceVersion seen
         self.lists = 0  # how many lists were begun
         self._selectors = {
@@ -108,6 +109,8 @@ class Reflector:
                 await self._watch()
                 self._recovered()
             except ApiError as error:
+                self.missing = error.status == 404
+                fresh = fresh or self.missing  # should it come back, its objects are others
                 if error.gone or (error.status == 504 and error.reason == "Timeout"):
                     logger.info("%s: version %s is gone, listing again", self.path, self.version)
                     fresh = True
@@ -158,6 +161,7 @@ class Reflector:
         await self.handler.list_finished()
         self.version = version
         self.synced = True
+        self.missing = False
         logger.log(log.V(1), "Listed %s at version %s", self.path, version)
 
     async def _watch(self) -> None:

@@ -57,3 +57,10 @@ CP_NETWORK_POLICIES = Resource(CONTROL_PLANE, "v1beta2", "networkpolicies")
 CP_ADDRESS_GROUPS = Resource(CONTROL_PLANE, "v1beta2", "addressgroups")
 CP_APPLIED_TO_GROUPS = Resource(CONTROL_PLANE, "v1beta2", "appliedtogroups")
 SYSTEM_CONTROLLER_INFOS = Resource("system.antrea.io", "v1beta1", "controllerinfos")
+
+ANTREA = "crd.antrea.io"
+TIERS = Resource(ANTREA, "v1beta1", "tiers")
+CLUSTER_POLICIES = Resource(ANTREA, "v1beta1", "clusternetworkpolicies")
+POLICIES = Resource(ANTREA, "v1beta1", "networkpolicies")
+CLUSTER_GROUPS = Resource(ANTREA, "v1beta1", "clustergroups")
+GROUPS = Resource(ANTREA, "v1beta1", "groups")
