@@ -5,10 +5,14 @@
                                  ▼             ▼
               applied-to groups, address groups, policies ──▶ flush
 
-Everything is a plain function call in one thread. Inputs update the graph at once; `Graph.flush` then
-yields at most one change for each object that is different from what was last told (see
-computation.flushing for the one exception). Whatever the order of the inputs, the state is that of the
+Everything is a plain function call in one thread. Inputs update the graph at once, or note what may take
+long; `Graph.flush` then yields at most one change for each object that is different from what was last told
+(see computation.flushing for the one exception). Whatever the order of the inputs, the state is that of the
 objects now present.
+
+No step is long, whatever the size of the cluster: an input does the work of one object, and `Graph.steps` is
+a flush with a pause at least every few milliseconds, at which the caller may do something else, and at which
+everything that was told before can be read as it was told.
 """
 
 from __future__ import annotations
@@ -22,12 +26,13 @@ from apis.kubernetes.core import Node, Pod
 from apis.kubernetes.networking import NetworkPolicy
 from apis.record import Change
 from computation.errors import MalformedObject
-from computation.flushing import Pending
+from computation.flushing import Pending, Step
 from computation.groups import AddressGroup, AppliedToGroup
 from computation.namespaces import LabelSet, Namespace
 from computation.pods import Endpoint, labels_key, members, pod_labels
 from computation.policies import Policy
-from computation.selections import Selection, Selections
+from computation.scopes import Selection
+from computation.selections import Selections
 from computation.translation import Translation, Translator, Warn, encode_rule
 
 # How Go's strconv.ParseBool reads the logging annotation.
@@ -142,7 +147,7 @@ class Graph:
         place = self._namespace(meta.name)
         labels = meta.labels or {}
         if place.labels != labels:
-            self._relabel(place, labels)
+            self._selections.relabel(place, labels)
         annotation = meta.annotations.enable_logging if meta.annotations is not None else None
         if annotation is not None and annotation not in _TRUE and annotation not in _FALSE:
             self._warn(
@@ -157,26 +162,15 @@ class Graph:
         if place is None:
             return
         if place.labels is not None:
-            self._relabel(place, None)
+            self._selections.relabel(place, None)
         self._set_logging(place, False)
         self._tidy(place)
 
-    def _relabel(self, namespace: Namespace, labels: dict[str, str] | None) -> None:
-        linked, unlinked = self._selections.relabel(namespace, labels)
-        for selection, label_set in unlinked:
-            for name, endpoint in label_set.pods.items():
-                self._touch([selection], namespace, name, endpoint, None)
-        for selection, label_set in linked:
-            for name, endpoint in label_set.pods.items():
-                self._touch([selection], namespace, name, None, endpoint)
-
     def _set_logging(self, namespace: Namespace, logging: bool) -> None:
-        if namespace.logging == logging:
-            return
-        namespace.logging = logging
-        for policy in namespace.policies.values():
-            policy.body = wire.with_logging(policy.body, logging)
-            self._pending.policies[policy] = None
+        if namespace.logging != logging:
+            namespace.logging = logging
+            if namespace.policies:
+                self._pending.logging[namespace] = None
 
     def _namespace(self, name: str) -> Namespace:
         namespace = self._namespaces.get(name)
@@ -296,14 +290,14 @@ class Graph:
             selection.applied_to = AppliedToGroup(selection)
         return selection.applied_to
 
-    def _discard(self, group: AddressGroup | AppliedToGroup) -> None:
+    def _discard(self, group: AddressGroup | AppliedToGroup) -> Iterator[None]:
         """Forget a group that nothing uses and whose end was told."""
         selection = group.selection
         if isinstance(group, AddressGroup):
             selection.addresses = None
         else:
             selection.applied_to = None
-        freed = self._selections.discard_unused(selection)
+        freed = yield from self._selections.release(selection)
         if freed is not None:
             self._tidy(freed)
 
@@ -311,9 +305,17 @@ class Graph:
 
     @property
     def dirty(self) -> bool:
-        """Whether a flush may have something to tell."""
-        return bool(self._pending)
+        """Whether a flush has something to do."""
+        return bool(self._pending or self._selections.links)
 
     def flush(self) -> Iterator[Change]:
         """The changes since the last flush, in causal order. Run it to its end before the next input."""
-        return self._pending.flush()
+        return filter(None, self.steps())
+
+    def steps(self) -> Iterator[Step]:
+        """A flush with its pauses: each item is a change, or None where a step only did work."""
+        return self._steps() if self._selections.links else self._pending.flush()
+
+    def _steps(self) -> Iterator[Step]:
+        yield from self._selections.settle(self._touch)
+        yield from self._pending.flush()

@@ -6,10 +6,11 @@ requirement (the label must have one of some values, or exist); negative ones ex
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping
 from typing import Generic, Protocol, TypeVar
 
 from apis.labels import EXISTS, Selector
+from computation.steps import chunks
 
 
 class Labelled(Protocol):
@@ -30,6 +31,16 @@ class LabelIndex(Generic[L]):
         self._keys: dict[str, dict[str, dict[L, None]]] = {}
         for thing in things:
             self.add(thing)
+
+    @classmethod
+    def build(cls, things: Iterable[L]) -> Generator[None, None, LabelIndex[L]]:
+        """The index of many things, in steps."""
+        index = cls()
+        for part in chunks(things):
+            for thing in part:
+                index.add(thing)
+            yield
+        return index
 
     def add(self, thing: L) -> None:
         for key, value in (thing.labels or {}).items():
@@ -81,6 +92,18 @@ class SelectorIndex(Generic[T]):
         self._places: dict[tuple[str, str] | str | None, dict[T, None]] = {}
         for thing in things:
             self.add(thing)
+
+    @classmethod
+    def build(
+        cls, selector_of: Callable[[T], Selector | None], things: Iterable[T]
+    ) -> Generator[None, None, SelectorIndex[T]]:
+        """The index of many things, in steps."""
+        index = cls(selector_of)
+        for part in chunks(things):
+            for thing in part:
+                index.add(thing)
+            yield
+        return index
 
     def _names(self, thing: T) -> list[tuple[str, str]] | list[str | None]:
         selector = self._selector_of(thing)

@@ -10,7 +10,7 @@ As long as that object is not known, no namespace selector but the empty one sel
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Final
 
 from apis.controlplane.wire import namespace_field
@@ -20,7 +20,7 @@ from computation.index import LabelIndex
 if TYPE_CHECKING:
     from computation.pods import Endpoint
     from computation.policies import Policy
-    from computation.selections import Scope, Selection
+    from computation.scopes import Scope, Selection
 
 # Below this many label sets a namespace is looked through; only above it pays to keep an index of its own.
 INDEX_FROM: Final = 8
@@ -81,6 +81,11 @@ class Namespace:
         del self.label_sets[label_set.key]
         if self._index is not None:
             self._index.remove(label_set)
+
+    def build_index(self) -> Iterator[None]:
+        """Make the index that `candidates` would make at once, in steps."""
+        if self._index is None:
+            self._index = yield from LabelIndex.build(self.label_sets.values())
 
     def candidates(self, selector: Selector | None) -> Iterable[LabelSet]:
         """Label sets of this namespace among which are all that the selector matches."""

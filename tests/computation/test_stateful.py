@@ -3,7 +3,7 @@
 After every flush the clients of four watches (everybody's, and those of three nodes) hold exactly what the
 oracle computes from scratch. In between it is checked that a node never has a policy without its groups,
 that old versions still encode to what they were, and that an object is told at most once (twice if it grows
-and shrinks).
+and shrinks). A third run cuts each flush into the smallest steps and reads what was told at every pause.
 """
 
 from __future__ import annotations
@@ -17,8 +17,10 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 import computation.groups
+import computation.links
 import computation.namespaces
-import computation.selections
+import computation.scopes
+import computation.steps
 from apis.record import Record
 from computation.graph import Graph
 from tests.computation import strategies
@@ -138,7 +140,10 @@ class Computation(RuleBasedStateMachine):
 
     def run_flush(self, pick: random.Random) -> None:
         told: dict[tuple[str, str], int] = {}
-        for change in self.graph.flush():
+        for change in self.graph.steps():
+            self.pause()
+            if change is None:
+                continue
             key = (change.resource, change.key[1])
             told[key] = told.get(key, 0) + 1
             assert told[key] <= (1 if change.resource == "networkpolicies" else 2)
@@ -154,6 +159,9 @@ class Computation(RuleBasedStateMachine):
         assert not self.graph.dirty
         assert list(self.graph.flush()) == []
         self.check_watches()
+
+    def pause(self) -> None:
+        """The flush is open, and others run."""
 
     def check_watches(self) -> None:
         policies = self.oracle.policies()
@@ -184,6 +192,9 @@ class Computation(RuleBasedStateMachine):
 
     @invariant()
     def old_versions_are_what_they_were(self) -> None:
+        self.check_versions()
+
+    def check_versions(self) -> None:
         for record, resource, view, expected in self.versions[-12:]:
             assert content(encoded(record, resource, view)) == expected
 
@@ -205,7 +216,7 @@ class Computation(RuleBasedStateMachine):
         selections = self.graph._selections
         assert not selections._scopes
         assert not selections._scope_index._places
-        for index in (selections._label_set_index, selections._namespace_index):
+        for index in (selections.links.label_set_index, selections.links.namespace_index):
             assert index is None or not index._keys
 
 
@@ -216,9 +227,9 @@ class IndexedComputation(Computation):
         super().__init__()
         self.saved = [
             (computation.namespaces, "INDEX_FROM"),
-            (computation.selections, "SELECTIONS_INDEX_FROM"),
-            (computation.selections, "NAMESPACES_INDEX_FROM"),
-            (computation.selections, "CLUSTER_INDEX_FROM"),
+            (computation.scopes, "SELECTIONS_INDEX_FROM"),
+            (computation.links, "NAMESPACES_INDEX_FROM"),
+            (computation.links, "CLUSTER_INDEX_FROM"),
             (computation.groups, "LARGE_FROM"),
         ]
         self.values = [getattr(module, name) for module, name in self.saved]
@@ -233,6 +244,21 @@ class IndexedComputation(Computation):
                 setattr(module, name, value)
 
 
+class SlicedComputation(IndexedComputation):
+    """Each piece of work is a step of its own, and at every pause somebody reads what was told so far."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.saved.append((computation.steps, "STEP"))
+        self.values.append(computation.steps.STEP)
+        computation.steps.STEP = 1
+        self.pauses = 0
+
+    def pause(self) -> None:
+        self.pauses += 1
+        self.check_versions()
+
+
 BUDGET = settings(
     max_examples=60, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)
 )
@@ -240,3 +266,5 @@ TestComputation = Computation.TestCase
 TestComputation.settings = BUDGET
 TestIndexedComputation = IndexedComputation.TestCase
 TestIndexedComputation.settings = BUDGET
+TestSlicedComputation = SlicedComputation.TestCase
+TestSlicedComputation.settings = BUDGET
