@@ -14,7 +14,15 @@ from lab.api import credentials
 from lab.directory import LabDirectory, LabFacts, NodeDirectory
 from lab.errors import LabError
 
-MANIFESTS = Path(__file__).parent / "manifests"
+_DEPLOY = Path(__file__).parents[1] / "deploy" / "base"
+# What a cluster gets from deploy/, as far as it concerns the API, and what only the lab has to make itself.
+MANIFESTS = (
+    Path(__file__).parent / "manifests",
+    *(
+        _DEPLOY / f"{name}.yaml"
+        for name in ("access-agent", "access-antctl", "access-controller", "apiservices")
+    ),
+)
 COMPONENTS = ("antrea-controller", "antrea-agent")
 CRD_TIMEOUT = 15.0
 
@@ -73,7 +81,7 @@ def controller_service(facts: LabFacts) -> list[apply.Document]:
 
 async def apply_all(client: RestClient, facts: LabFacts) -> None:
     """All bootstrap objects. CustomResourceDefinitions are waited for: their kinds are used next."""
-    documents = apply.read([MANIFESTS]) + controller_service(facts)
+    documents = apply.read(MANIFESTS) + controller_service(facts)
     if not facts.with_nodes:
         port = facts.controller_port
         for document in documents:

@@ -28,11 +28,11 @@ from client.resources import SERVICE_ACCOUNTS
 from client.rest import RestClient
 from client.watch import WatchFrame, watch
 from lab import apply
+from lab.bootstrap import MANIFESTS
 
 if TYPE_CHECKING:
     from tests.kubernetes.cluster import Cluster
 
-MANIFESTS = Path(__file__).parents[2] / "lab" / "manifests"
 PROJECT = Path(__file__).parents[2]
 PATIENCE = 60.0  # seconds that a state may take to come about, on a machine that is busy
 
@@ -52,6 +52,7 @@ class ControlPlane:
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
         self.kube: RestClient = None  # type: ignore[assignment]  # the administrator's
         self._direct: RestClient | None = None
+        self._account: Path | None = None
 
     # -- processes ---------------------------------------------------------------------------------------
     def _spawn(self, name: str, *command: str, **environment: str) -> None:
@@ -86,7 +87,7 @@ class ControlPlane:
     async def bootstrap(self) -> None:
         """CRDs, accounts and roles, and the controller behind its APIServices."""
         port = self.controller_port
-        documents = apply.read([MANIFESTS])
+        documents = apply.read(MANIFESTS)
         for document in documents:
             if document["kind"] == "APIService":
                 document["spec"]["service"]["port"] = port
@@ -122,9 +123,10 @@ class ControlPlane:
 
     async def start_controller(self, *arguments: str, wait: bool = True, **settings: Any) -> None:
         path = self.directory / "antrea-controller.conf"
-        account = await self.account("antrea-controller")
+        if self._account is None:  # kept, because the API may be down when the controller starts again
+            self._account = await self.account("antrea-controller")
         configuration = {
-            "clientConnection": {"kubeconfig": str(account)},
+            "clientConnection": {"kubeconfig": str(self._account)},
             "apiPort": self.controller_port,
             "apiAddress": "127.0.0.1",
             "runDir": str(self.run_dir),

@@ -46,7 +46,7 @@ def test_directories_are_read_by_name_and_missing_files_told(tmp_path: Path) -> 
 
 @pytest.mark.parametrize("with_nodes", [True, False])
 def test_the_bootstrap_objects_hang_together(with_nodes: bool) -> None:
-    documents = apply.read([bootstrap.MANIFESTS])
+    documents = apply.read(bootstrap.MANIFESTS)
     services = bootstrap.controller_service(LabFacts("lab", "t", with_nodes=with_nodes))
     names = {(d["kind"], d["metadata"]["name"]) for d in [*documents, *services]}
     for document in documents:
