@@ -26,8 +26,8 @@ from lab.journal import Journal
 from lab.nodes import netns, ovs, topology
 from lab.processes import TOKEN_VARIABLE, resident_megabytes
 from lab.supervisor import plan
-from lab.supervisor.child import Child, ProcessSpec
 from lab.supervisor.control import Progress
+from runtime.child import Child, ProcessSpec
 
 API_START_TIMEOUT = 30.0
 API_START_TRIES = 4
@@ -186,7 +186,7 @@ class RunningLab:
         raise LabError(f"a lab has at most {MAX_NODES} nodes")
 
     async def _make_switch(self, name: str) -> None:
-        """Namespace, links, the OVS pair and br-phy of a node that has its index."""
+        """Namespace, links, the OVS pair and the underlay's address of a node that has its index."""
         index = self.nodes[name]
         node = self.directory.node(name)
         addresses = node_addresses(index, self.facts.family)
@@ -194,13 +194,17 @@ class RunningLab:
         (node.path / "node.json").write_text(json.dumps({"index": index}))
         self.say(f"{name}: network namespace and Open vSwitch")
         namespace = self.directory.node_netns(name)
-        await topology.make_node(self.directory.control_netns, namespace, addresses, self.journal)
+        await topology.make_node(
+            self.directory.control_netns, namespace, addresses, self.journal, self.facts.datapath
+        )
         await ovs.create_database(node)
-        for spec in plan.open_vswitch(self.directory, node):
+        for spec in plan.open_vswitch(self.directory, self.facts, node):
             self.supervise(spec)
         self.supervise(plan.runtime(self.directory, node))
-        await ovs.configure(node, namespace)
-        await topology.address_underlay(namespace, addresses)
+        await ovs.initialize(node)
+        if self.facts.datapath == "userspace":
+            await ovs.make_underlay_bridge(node, namespace)
+        await topology.address_underlay(namespace, addresses, self.facts.datapath)
 
     async def _start_node_processes(self, name: str) -> None:
         node = self.directory.node(name)
@@ -355,6 +359,7 @@ class RunningLab:
             "name": self.directory.name,
             "pid": os.getpid(),
             "family": self.facts.family,
+            "datapath": self.facts.datapath,
             "ready": self.ready,
             "failed": self.failed,
             "started": self.started,

@@ -14,7 +14,7 @@ from lab.bootstrap import component_kubeconfig, write_node_kubeconfig
 from lab.directory import LabDirectory, LabFacts, NodeDirectory, write_atomically
 from lab.nodes import netns, ovs
 from lab.nodes.kubelet.config import KubeletConfig
-from lab.supervisor.child import ProcessSpec
+from runtime.child import ProcessSpec
 
 PROJECT = Path(__file__).resolve().parents[2]
 # The plugin's file is also its executable; it starts in 10 ms because it uses neither site nor packages.
@@ -76,7 +76,7 @@ def controller(directory: LabDirectory, facts: LabFacts) -> ProcessSpec:
     )
 
 
-def open_vswitch(directory: LabDirectory, node: NodeDirectory) -> list[ProcessSpec]:
+def open_vswitch(directory: LabDirectory, facts: LabFacts, node: NodeDirectory) -> list[ProcessSpec]:
     """The pair, database first."""
     namespace = netns.path_of(directory.node_netns(node.name))
     return [
@@ -89,7 +89,7 @@ def open_vswitch(directory: LabDirectory, node: NodeDirectory) -> list[ProcessSp
         )
         for name, command in (
             ("ovsdb-server", ovs.database_command(node)),
-            ("ovs-vswitchd", ovs.switch_command(node)),
+            ("ovs-vswitchd", ovs.switch_command(node, facts.datapath)),
         )
     ]
 
@@ -158,14 +158,15 @@ def agent(
 
 def agent_configuration(directory: LabDirectory, facts: LabFacts, node: NodeDirectory) -> dict[str, Any]:
     kubeconfig = str(component_kubeconfig(directory, "antrea-agent"))
+    userspace = facts.datapath == "userspace"
     return {
         "clientConnection": {"kubeconfig": kubeconfig},
-        "ovsDatapathType": "netdev",
+        "ovsDatapathType": "netdev" if userspace else "system",
         "ovsRunDir": str(node.ovs),
         "cniSocket": str(cni_socket(node)),
         "hostProcPathPrefix": "",
-        # Without it TCP and UDP leave pods with checksums that only a hardware port would complete.
-        "disableTXChecksumOffload": True,
+        # Else TCP and UDP leave pods with checksums that the userspace datapath does not complete.
+        "disableTXChecksumOffload": userspace,
         "apiPort": 10350,
         "nodeName": node.name,
         "runDir": str(node.run),

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from lab.supervisor.child import Child, ProcessSpec
+from runtime.child import Child, ProcessSpec
 
 FOREVER = "import time\nwhile True: time.sleep(1)"
 
