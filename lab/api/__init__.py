@@ -6,6 +6,7 @@
     process            flags, sockets, the end               pki, credentials   keys, kubeconfigs
       └ cluster        puts everything together              journal            the objects on disk
           ├ kinds/, custom/, validation/    what each kind demands, in kube-apiserver's words
+          │   ├ custom/worker               CEL, in a process of its own
           │   └ schema/                     shapes of built-in kinds
           ├ admission, controllers/         what follows from writes (through reactor)
           ├ access/                         who, and may they
@@ -18,8 +19,9 @@ apiserver.documents, with apiserver.stores below it for versions and watches.
 
 It answers as kube-apiserver does (Kubernetes 1.33/1.34) wherever a lab can notice. Where it does not:
 
-- admission webhooks and conversion webhooks are stored, never called; CEL rules of definitions
-  (x-kubernetes-validations) are stored, not evaluated. Creating a definition with either warns;
+- admission webhooks and conversion webhooks are stored, never called;
+- CEL rules of definitions have strings, math and optional types as extensions, but not Kubernetes' own
+  libraries (quantity, ip, cidr, url, regex, lists); `optionalOldSelf` is refused;
 - exec, attach, logs and port-forward answer with a Status that names `antrea-lab exec`;
 - workloads (Deployments and the like), quotas, priorities, storage, certificates and autoscaling are not
   served; the scheduler deals pods out in turn and knows nothing of resources;

@@ -12,6 +12,7 @@ from apiserver.documents.schema import DecodeError
 from apiserver.documents.shape import SchemaShape, Shape
 from apiserver.resources import Object
 from lab.api.custom import columns as printer
+from lab.api.custom import rules
 from lab.api.custom import schema as structural
 from lab.api.custom.validation import validate
 from lab.api.schema.decode import decode
@@ -41,6 +42,12 @@ class CustomKind(Kind):
         self._columns = version.get("additionalPrinterColumns") or _AGE
         self._table = printer.definitions(self._columns)
         self._fields = [item["jsonPath"] for item in version.get("selectableFields", ())]
+        self._ruled = any(rules.found_in(self.schema))
+        self.checks_slowly = self._ruled
+        own = {name: self.schema.get("properties", {}).get(name, {}) for name in ("apiVersion", "kind")}
+        texts = {"type": "object", "additionalProperties": {"type": "string"}}
+        declared = {**self.schema.get("properties", {}), **own, "metadata": texts}
+        self._ruled_schema = {**self.schema, "properties": declared}
         self._preserve = bool(spec.get("preserveUnknownFields"))
 
     def decode(self, document: Object) -> tuple[Object, list[str]]:
@@ -69,19 +76,37 @@ class CustomKind(Kind):
         return SchemaShape(self.schema, root=True)
 
     def validate(self, obj: Object, errors: FieldErrors) -> None:
-        if self.schema:
-            body = {key: value for key, value in obj.items() if key != "metadata"}
-            schema = self.schema
-            if "metadata" in schema.get("properties", {}) or schema.get("required"):
-                required = [
-                    n for n in schema.get("required", ()) if n not in ("metadata", "apiVersion", "kind")
-                ]
-                properties = {k: v for k, v in schema.get("properties", {}).items() if k != "metadata"}
-                schema = {**schema, "required": required, "properties": properties}
-            validate(schema, body, "", errors)
+        self._validate(obj, None, errors)
+
+    def validate_update(self, new: Object, old: Object, errors: FieldErrors) -> None:
+        self._validate(new, old, errors)
 
     def validate_status(self, new: Object, old: Object, errors: FieldErrors) -> None:
-        self.validate(new, errors)
+        self._validate(new, old, errors)
+
+    def _validate(self, obj: Object, old: Object | None, errors: FieldErrors) -> None:
+        if not self.schema:
+            return
+        body = {key: value for key, value in obj.items() if key != "metadata"}
+        schema = self.schema
+        if "metadata" in schema.get("properties", {}) or schema.get("required"):
+            required = [n for n in schema.get("required", ()) if n not in ("metadata", "apiVersion", "kind")]
+            properties = {k: v for k, v in schema.get("properties", {}).items() if k != "metadata"}
+            schema = {**schema, "required": required, "properties": properties}
+        validate(schema, body, "", errors)
+        if self._ruled:
+            before = None
+            if old is not None:
+                before = {
+                    **{key: value for key, value in old.items() if key != "metadata"},
+                    **self._head(old),
+                }
+            rules.validate(self._ruled_schema, {**body, **self._head(obj)}, before, errors)
+
+    def _head(self, obj: Object) -> Object:
+        """What rules at the root see besides the fields of the schema."""
+        names = {key: obj["metadata"][key] for key in ("name", "generateName") if key in obj["metadata"]}
+        return {"apiVersion": self.api_version, "kind": self.kind, "metadata": names}
 
     def fields(self, obj: Object) -> dict[str, str]:
         found = {}

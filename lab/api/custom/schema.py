@@ -89,18 +89,3 @@ def drop_nulls(schema: Schema, value: Any) -> None:
                     del value[name]
             else:
                 drop_nulls(part, value[name])
-
-
-def cel_rules(schema: Any, path: str = "") -> list[str]:
-    """The paths that carry x-kubernetes-validations: these rules are not evaluated here."""
-    found: list[str] = []
-    if isinstance(schema, dict):
-        if schema.get("x-kubernetes-validations"):
-            found.append(path or "(root)")
-        for name, part in schema.get("properties", {}).items():
-            found += cel_rules(part, f"{path}.{name}" if path else name)
-        if isinstance(schema.get("items"), dict):
-            found += cel_rules(schema["items"], f"{path}[*]")
-        if isinstance(schema.get("additionalProperties"), dict):
-            found += cel_rules(schema["additionalProperties"], f"{path}[*]")
-    return found

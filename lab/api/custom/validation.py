@@ -17,6 +17,7 @@ from collections.abc import Callable
 from typing import Any
 
 from apiserver.documents.fielderrors import FieldErrors
+from lab.api.custom import patterns
 
 Schema = dict[str, Any]
 
@@ -149,7 +150,7 @@ def _validate_string(schema: Schema, value: str, path: str, errors: FieldErrors)
     if shortest is not None and len(value) < shortest:
         errors.invalid(path, value, f"{path} in body should be at least {shortest} chars long")
     pattern = schema.get("pattern")
-    if pattern and not re.search(pattern, value):
+    if pattern and not patterns.matches(pattern, value):
         errors.invalid(path, value, f"{path} in body should match '{pattern}'")
     check = _FORMATS.get(schema.get("format", ""))
     if check is not None and not check(value):

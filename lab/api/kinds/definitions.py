@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime
-import re
+from collections.abc import Sequence
 from typing import Any
 
 from apiserver.documents import formats
@@ -11,7 +11,7 @@ from apiserver.documents.fielderrors import FieldErrors
 from apiserver.documents.kind import Heading
 from apiserver.resources import Object
 from lab.api.custom import columns as printer
-from lab.api.custom.schema import cel_rules
+from lab.api.custom import patterns, rules
 from lab.api.kinds.builtin import BuiltIn
 from lab.api.kinds.table import NAME
 
@@ -26,6 +26,7 @@ class Definitions(BuiltIn):
     type_name = "apiextensions.CustomResourceDefinition"
     has_status = True
     tracks_generation = True
+    checks_slowly = True  # rules are compiled by another process
     table = (NAME, Heading("Created At", type="date"))
 
     def default(self, obj: Object) -> None:
@@ -58,6 +59,10 @@ class Definitions(BuiltIn):
         new["status"] = {**new.get("status", {}), "storedVersions": stored}
 
     def validate(self, obj: Object, errors: FieldErrors) -> None:
+        self._validate(obj, (), errors)
+
+    def _validate(self, obj: Object, known: Sequence[Object], errors: FieldErrors) -> None:
+        """``known`` are schemas whose rules have been read before."""
         spec = obj["spec"]
         group, names, versions = spec.get("group", ""), spec.get("names", {}), spec.get("versions", ())
         plural = names.get("plural", "")
@@ -105,12 +110,16 @@ class Definitions(BuiltIn):
             if schema is None:
                 errors.required(f"{path}.schema.openAPIV3Schema", "schemas are required")
             else:
-                _validate_schema(schema, f"{path}.schema.openAPIV3Schema", True, errors)
+                where = f"{path}.schema.openAPIV3Schema"
+                _validate_schema(schema, where, True, errors)
+                if schema not in known:
+                    rules.check_rules(schema, where, errors)
             for j, column in enumerate(version.get("additionalPrinterColumns", ())):
                 _validate_column(column, f"{path}.additionalPrinterColumns[{j}]", errors)
 
     def validate_update(self, new: Object, old: Object, errors: FieldErrors) -> None:
-        self.validate(new, errors)
+        known = [v.get("schema", {}).get("openAPIV3Schema", {}) for v in old["spec"].get("versions", ())]
+        self._validate(new, known, errors)
         established = any(
             c.get("type") == "Established" and c.get("status") == "True"
             for c in old.get("status", {}).get("conditions", ())
@@ -128,19 +137,6 @@ class Definitions(BuiltIn):
             new["spec"].get("names", {}).get("plural"),
             old["spec"].get("names", {}).get("plural"),
         )
-
-    def warnings(self, obj: Object) -> list[str]:
-        found = []
-        for version in obj["spec"].get("versions", ()):
-            paths = cel_rules(version.get("schema", {}).get("openAPIV3Schema", {}))
-            if paths:
-                found.append(
-                    f"version {version.get('name')}: the lab's API stores x-kubernetes-validations but does "
-                    f"not evaluate CEL rules ({', '.join(paths[:3])}{'…' if len(paths) > 3 else ''})"
-                )
-        if obj["spec"].get("conversion", {}).get("strategy") == "Webhook":
-            found.append("the lab's API does not call conversion webhooks: objects are served unconverted")
-        return found
 
     def cells(self, obj: Object, now: datetime.datetime) -> list[Any]:
         return [obj["metadata"]["name"], obj["metadata"].get("creationTimestamp", "")]
@@ -176,15 +172,7 @@ def _validate_schema(schema: Any, path: str, root: bool, errors: FieldErrors) ->
         errors.required(f"{path}.type", "must not be empty for specified object fields")
     elif kind and kind not in _TYPES:
         errors.not_supported(f"{path}.type", kind, _TYPES)
-    if schema.get("pattern"):
-        try:
-            re.compile(schema["pattern"])
-        except re.error as problem:
-            errors.invalid(
-                f"{path}.pattern",
-                schema["pattern"],
-                f"must be a valid regular expression, but isn't: {problem}",
-            )
+    _validate_patterns(schema, path, errors)
     if schema.get("properties") and schema.get("additionalProperties"):
         errors.forbidden(
             f"{path}.additionalProperties", "additionalProperties and properties are mutual exclusive"
@@ -197,3 +185,29 @@ def _validate_schema(schema: Any, path: str, root: bool, errors: FieldErrors) ->
         _validate_schema(schema["items"], f"{path}.items", False, errors)
     if isinstance(schema.get("additionalProperties"), dict):
         _validate_schema(schema["additionalProperties"], f"{path}.additionalProperties", False, errors)
+
+
+def _validate_patterns(schema: Object, path: str, errors: FieldErrors) -> None:
+    """The pattern here, and those of the alternatives, which have no structure of their own."""
+    pattern = schema.get("pattern")
+    if pattern:
+        try:
+            patterns.compiled(pattern)
+        except patterns.PatternError as problem:
+            words = f"must be a valid regular expression, but isn't: {problem}"
+            errors.invalid(f"{path}.pattern", pattern, words)
+    for key in ("allOf", "anyOf", "oneOf"):
+        for i, part in enumerate(schema.get(key) or ()):
+            _validate_alternative(part, f"{path}.{key}[{i}]", errors)
+    if isinstance(schema.get("not"), dict):
+        _validate_alternative(schema["not"], f"{path}.not", errors)
+
+
+def _validate_alternative(schema: Any, path: str, errors: FieldErrors) -> None:
+    if not isinstance(schema, dict):
+        return
+    _validate_patterns(schema, path, errors)
+    for name, part in (schema.get("properties") or {}).items():
+        _validate_alternative(part, f"{path}.properties[{name}]", errors)
+    for key in ("items", "additionalProperties"):
+        _validate_alternative(schema.get(key), f"{path}.{key}", errors)

@@ -207,13 +207,6 @@ def test_bad_definitions(api: LabApi, change: dict[str, Any], message: str) -> N
     assert message in answer.json["message"]
 
 
-def test_rules_that_are_not_evaluated_are_named(api: LabApi) -> None:
-    schema = {"type": "object", "x-kubernetes-validations": [{"rule": "self.a > 1"}]}
-    answer = api.post(DEFINITIONS, definition("Ruled", schema))
-    assert answer.status == 201
-    assert "does not evaluate CEL rules" in answer.warnings[0]
-
-
 # --- schemas ---
 
 WORDS = "x in body "
