@@ -39,6 +39,7 @@ from agent.nodes.prepare import NodeSettings, prepare_node
 from agent.ovs.bridge import OVSBridge
 from agent.ovs.database import Database, DatabaseError
 from agent.pipeline.client import ConjunctionIds, FlowProgrammer, Moment, PodConnectivity, PolicyFlows
+from agent.pipeline.cookies import ROUND_FILE, leave_round
 from agent.policies.controller import PolicyController
 from client import kubeconfig
 from client.controller import ControllerLocator
@@ -90,11 +91,13 @@ async def serve(supervisor: Supervisor, settings: Settings) -> None:
     await ovs_version.ask()
 
     # Who wants flows, and who brings them into the switch.
+    ids = ConjunctionIds(run_dir / "conjunction-ids")
+    if not ids.trusted:
+        leave_round(run_dir / ROUND_FILE)
     programmer = FlowProgrammer(bridge.management_socket, node, run_dir, unixctl=value.ovs_run_dir)
     supervisor.on_close("the OpenFlow connection", programmer.stop)
     connectivity = PodConnectivity(programmer, node)
     connectivity.install_static()
-    ids = ConjunctionIds(run_dir / "conjunction-ids")
     policy_flows = PolicyFlows(programmer, node, ids)
     policy_flows.install_static()
 

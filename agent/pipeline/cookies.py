@@ -11,6 +11,7 @@ import enum
 import json
 import logging
 import os
+import secrets
 from pathlib import Path
 
 log = logging.getLogger(__name__)
@@ -31,6 +32,7 @@ class Category(enum.IntEnum):
 
 
 ROUND_SHIFT = 48
+ROUND_FILE = "flow-round.json"
 
 
 def cookie(round_number: int, category: Category, object_id: int = 0) -> int:
@@ -42,7 +44,11 @@ def category_of(value: int) -> int:
 
 
 def load_round(path: Path, fingerprint: str) -> int:
-    """The round number for this layout of tables, remembered in ``path``. An unreadable file begins anew."""
+    """The round number for this layout of tables, remembered in ``path``.
+
+    An unreadable file begins a round that chance chooses: the last one must not be hit again. One that cannot
+    be written costs the next start another round, which sends every flow again.
+    """
     last = 0
     try:
         kept = json.loads(path.read_text())
@@ -53,10 +59,26 @@ def load_round(path: Path, fingerprint: str) -> int:
     except FileNotFoundError:
         pass
     except (OSError, ValueError, KeyError, TypeError) as error:
+        last = secrets.randbelow(0xFFFF)
         log.warning("cannot read the round number in %s (%s): beginning a new round", path, error)
     number = last % 0xFFFF + 1
-    write_atomically(path, json.dumps({"round": number, "layout": fingerprint}).encode())
+    try:
+        write_atomically(path, json.dumps({"round": number, "layout": fingerprint}).encode())
+    except OSError as error:
+        log.error("cannot write the round number to %s (%s): a restart will send flows again", path, error)
     return number
+
+
+def leave_round(path: Path) -> None:
+    """The next ``load_round`` gives another number: what the flows of the last one mean is not known."""
+    try:
+        kept = json.loads(path.read_text())
+        write_atomically(path, json.dumps({"round": int(kept["round"]), "layout": ""}).encode())
+    except FileNotFoundError:
+        return
+    except (OSError, ValueError, KeyError, TypeError):
+        with contextlib.suppress(OSError):
+            os.truncate(path, 0)  # possible on a full disk too
 
 
 def write_atomically(path: Path, data: bytes) -> None:

@@ -29,7 +29,7 @@ from agent.openflow.codec.messages import Group, Meter, Multipart
 from agent.openflow.connection import Connection, ConnectionLost, OpenFlowError, SwitchError
 from agent.pipeline.building import Builder
 from agent.pipeline.cache import DatapathCache
-from agent.pipeline.cookies import ROUND_SHIFT, Category, load_round
+from agent.pipeline.cookies import ROUND_FILE, ROUND_SHIFT, Category, load_round
 from agent.pipeline.desired import Desired
 from agent.pipeline.entry import entry_flows
 from agent.pipeline.installer import Installer
@@ -55,7 +55,7 @@ class FlowProgrammer:
         self.socket = str(socket)
         self.node = node
         self.layout = Layout.for_node(node)
-        self.round = load_round(run_dir / "flow-round.json", self.layout.fingerprint)
+        self.round = load_round(run_dir / ROUND_FILE, self.layout.fingerprint)
         self.restoration = Restoration(unixctl if node.userspace_datapath else None)
         self._cache = DatapathCache(self.restoration.control) if node.userspace_datapath and unixctl else None
         self._desired = Desired()
