@@ -201,8 +201,8 @@ class _Request(GoStruct):
     namespace: str | None = None
     operation: Annotated[str | None, Named("v1.Operation")] = None
     user_info: UserInfo | None = None
-    object: msgspec.Raw | None = None
-    old_object: msgspec.Raw | None = None
+    object: msgspec.Raw = msgspec.Raw()
+    old_object: msgspec.Raw = msgspec.Raw()
     dry_run: bool | None = None
 
 
@@ -235,8 +235,8 @@ def _request(request: _Request) -> AdmissionRequest:
     )
 
 
-def _present(raw: msgspec.Raw | None) -> msgspec.Raw | None:
-    return None if raw is None or bytes(raw) == b"null" else raw
+def _present(raw: msgspec.Raw) -> msgspec.Raw | None:
+    return None if len(memoryview(raw)) <= len("null") and bytes(raw) in (b"", b"null") else raw
 
 
 def _encode(uid: str, verdict: Verdict) -> bytes:

@@ -1,8 +1,8 @@
 """JSON as Go's encoding/json reads and writes it, where Antrea makes the difference visible.
 
-Users see Go's words when an object does not decode (a webhook's refusal quotes them), and names of rules are
-hashes of Go's encoding. Three parts: ``unmarshal`` (typed decoding with Go's error texts), ``syntax`` (what
-Go says of text that is no JSON) and ``marshal`` (the encoding of a struct, omitempty and all).
+Users see Go's words when an object does not decode (a webhook's refusal quotes them), and names of rules
+are hashes of Go's encoding. Parts: ``unmarshal`` (typed decoding with Go's error texts), ``syntax`` (what Go
+says of text that is no JSON), ``marshal`` (the encoding of a struct, omitempty and all), ``quote`` (%q).
 
 The types are msgspec structs: fields in the order of the Go struct, None for what is absent, and marks for
 what msgspec has no need to know::
@@ -14,6 +14,7 @@ what msgspec has no need to know::
 
 from apis.gojson.encoding import marshal
 from apis.gojson.errors import GoJSONError
+from apis.gojson.quoting import quote
 from apis.gojson.types import ALWAYS, POINTER, GoStruct, Int32, Int64, IntOrString, Named
 from apis.gojson.unmarshal import unmarshal
 
@@ -27,5 +28,6 @@ __all__ = [
     "IntOrString",
     "Named",
     "marshal",
+    "quote",
     "unmarshal",
 ]

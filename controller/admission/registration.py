@@ -8,11 +8,16 @@ from dataclasses import dataclass
 from apiserver.admission import Admission, ByKind, GroupVersionKind
 from apiserver.conversion import Conversion
 from apiserver.server import ApiServer
-from client.resources import CLUSTER_POLICIES, POLICIES
+from client.resources import CLUSTER_GROUPS, CLUSTER_POLICIES, GROUPS, POLICIES
 from client.rest import RestClient
+from controller.admission import namespaces
+from controller.admission.groups import ClusterGroup, Group, GroupRules, Groups
 from controller.admission.known import Known
+from controller.admission.policies import naming
+from controller.admission.policies.rules import PolicyRules
 from controller.admission.references import TierReferences
 from controller.admission.tiers import TierRules, Tiers
+from controller.admission.upstream_policies import UpstreamPolicyRules
 from runtime.features import FeatureGates
 
 
@@ -39,6 +44,7 @@ def register(server: ApiServer, circumstances: Circumstances) -> Known:
     """Serve every webhook that the gates call for. What is returned has the watches to be run."""
     webhooks = Webhooks(Admission(server), Conversion(server), Known(), circumstances)
     enabled = circumstances.gates.enabled
+    webhooks.admission.path("/mutate/namespace", namespaces.mutate)
     if enabled("AntreaPolicy"):
         _policies(webhooks)
     return webhooks.known
@@ -46,23 +52,35 @@ def register(server: ApiServer, circumstances: Circumstances) -> Known:
 
 def _policies(webhooks: Webhooks) -> None:
     """One handler for all kinds of policy, tier and group: it goes by the kind, not by the path."""
-    circumstances = webhooks.circumstances
+    enabled = webhooks.circumstances.gates.enabled
     tiers = Tiers()
     cluster_policies = TierReferences(CLUSTER_POLICIES, "ClusterNetworkPolicy")
     policies = TierReferences(POLICIES, "NetworkPolicy")
-    for table in (tiers, cluster_policies, policies):
+    cluster_groups, groups = Groups(CLUSTER_GROUPS, "ClusterGroup"), Groups(GROUPS, "Group")
+    for table in (tiers, cluster_policies, policies, cluster_groups, groups):
         webhooks.known.add(table)
 
-    rules = ByKind()
-    rules.add(
-        GroupVersionKind("crd.antrea.io", "v1beta1", "Tier"),
-        TierRules(
-            tiers,
-            cluster_policies,
-            policies,
-            account=circumstances.account,
-            upstream_policies=circumstances.gates.enabled("ClusterNetworkPolicy"),
-        ),
+    policy_rules = PolicyRules(tiers.has, layer7=enabled("L7NetworkPolicy"))
+    tier_rules = TierRules(
+        tiers,
+        cluster_policies,
+        policies,
+        account=webhooks.circumstances.account,
+        upstream_policies=enabled("ClusterNetworkPolicy"),
     )
-    for path in ("tier",):
-        webhooks.admission.path(f"/validate/{path}", rules)
+    rules = ByKind()
+    for kind, handler in (
+        ("ClusterNetworkPolicy", policy_rules),
+        ("NetworkPolicy", policy_rules),
+        ("Tier", tier_rules),
+        ("ClusterGroup", GroupRules(ClusterGroup, cluster_groups)),
+        ("Group", GroupRules(Group, groups)),
+    ):
+        rules.add(GroupVersionKind("crd.antrea.io", "v1beta1", kind), handler)
+
+    admission = webhooks.admission
+    for name in ("tier", "acnp", "annp", "clustergroup", "group"):
+        admission.path(f"/validate/{name}", rules)
+    for name in ("acnp", "annp", "anp"):  # anp: the name of annp in manifests of old
+        admission.path(f"/mutate/{name}", naming.mutate)
+    admission.path("/validate/cnp", UpstreamPolicyRules(tiers, enabled=enabled("ClusterNetworkPolicy")))
