@@ -9,9 +9,11 @@ import msgspec
 from aiohttp import web
 
 from apis.envelope import EnvelopeError, unwrap
+from apis.gojson import syntax
 from apis.meta import builtin
 from apis.meta import v1 as meta
 from apiserver import errors, yamltext
+from apiserver.fitting import Fitting, Misfit
 from apiserver.negotiation import JSON, PROTOBUF, YAML
 from apiserver.request import Context
 from apiserver.resources import Codec, Object, ResourceInfo
@@ -19,6 +21,7 @@ from apiserver.resources import Codec, Object, ResourceInfo
 MAX_BODY = 3 * 1024 * 1024
 BODY_SECONDS = 60.0
 _LONG_YAML = 16 * 1024
+_NO_PROTOBUF = "provided data does not appear to be a protobuf message, expected prefix [107 56 115 0]"
 
 
 async def read_bytes(request: web.BaseRequest, limit: int = MAX_BODY) -> bytes:
@@ -53,8 +56,18 @@ def media_type(request: web.BaseRequest) -> str:
     return request.headers.get("Content-Type", JSON).split(";", 1)[0].strip().lower() or JSON
 
 
-def _snippet(raw: bytes) -> str:
-    return raw[:100].decode("utf-8", "replace")
+def _summary(raw: bytes) -> str:
+    """The start of a body as it stands in a refusal: text if it looks like JSON, digits otherwise."""
+    if not raw:
+        return "<empty>"
+    shown = raw[:30].decode("utf-8", "replace") if raw.startswith(b"{") else raw[:30].hex()
+    return shown + (" ..." if len(raw) > 30 else "")
+
+
+def _unrecognized(kind: str, why: object, raw: bytes) -> errors.StatusError:
+    return errors.bad_request(
+        f"the object provided is unrecognized (must be of type {kind}): {why} ({_summary(raw)})"
+    )
 
 
 def parse_text(raw: bytes, media: str, kind: str) -> Any:
@@ -62,8 +75,10 @@ def parse_text(raw: bytes, media: str, kind: str) -> Any:
     try:
         return msgspec.json.decode(raw) if media == JSON else yamltext.load(raw)
     except (msgspec.MsgspecError, ValueError, RecursionError) as error:
-        message = f"the object provided is unrecognized (must be of type {kind}): {error} ({_snippet(raw)})"
-        raise errors.bad_request(message) from error
+        why: object = error
+        if media == JSON:
+            why = f"couldn't get version/kind; json parse error: {syntax.problem(raw) or error}"
+        raise _unrecognized(kind, why, raw) from error
 
 
 async def parse_body(raw: bytes, media: str, kind: str) -> Any:
@@ -90,13 +105,36 @@ async def read_object(ctx: Context, info: ResourceInfo, kind: str, group: str, v
             enveloped = unwrap(raw)
             document = codec.decode(enveloped.kind or kind, enveloped.raw)
         except (EnvelopeError, ValueError) as error:
-            raise errors.bad_request(
-                f"the object provided is unrecognized (must be of type {kind}): {error} ({raw[:40].hex()})"
-            ) from error
+            raise _unrecognized(kind, error if raw.startswith(b"k8s\0") else _NO_PROTOBUF, raw) from error
         document = {"kind": enveloped.kind, "apiVersion": enveloped.api_version, **document}
-    else:
-        document = await parse_body(raw, media, kind)
-    return check_kind(document, kind, group, version)
+        return check_kind(document, kind, group, version)
+    document = check_kind(await parse_body(raw, media, kind), kind, group, version)
+    check_fields(ctx, info, document)
+    return document
+
+
+def check_fields(ctx: Context, info: ResourceInfo, document: Object) -> None:
+    """Holds an object to the schema of its kind, where the resource has one. Unknown fields are refused or
+    warned of, as the client wishes (?fieldValidation); whoever reads the object passes over them.
+
+    Raises BadRequest."""
+    kind, version = document["kind"], document["apiVersion"].rpartition("/")[2]
+    name = info.definition_name(kind)
+    if name not in info.definitions:
+        return
+    misfit = f'{kind} in version "{version}" cannot be handled as a {kind}'
+    fitting = Fitting(info.definitions)
+    try:
+        fitting.check(name, document)
+    except Misfit as error:
+        raise errors.bad_request(f"{misfit}: {error}") from None
+    wish = ctx.query.get("fieldValidation", "")
+    if not fitting.unknown or wish == "Ignore":
+        return
+    texts = [f'unknown field "{path}"' for path in fitting.unknown]
+    if wish == "Strict":
+        raise errors.bad_request(f"{misfit}: strict decoding error: {', '.join(texts)}")
+    ctx.warnings += texts
 
 
 _STRING, _NUMBER, _BOOL = str, int, bool
@@ -152,7 +190,7 @@ def check_kind(document: Any, kind: str, group: str, version: str) -> Object:
         )
     if given_kind != kind:
         raise errors.bad_request(
-            f"{given_kind} in version {version!r} cannot be handled as a {kind}: unknown conversion"
+            f'{given_kind} in version "{version}" cannot be handled as a {kind}: unknown conversion'
         )
     metadata = document.get("metadata")
     if metadata is None:
@@ -163,7 +201,7 @@ def check_kind(document: Any, kind: str, group: str, version: str) -> Object:
             f"{type(metadata).__name__} into Go struct field {kind}.metadata of type v1.ObjectMeta"
         )
     check_types(
-        metadata, _METADATA_TYPES, f"{kind} in version {version!r} cannot be handled as a {kind}: metadata"
+        metadata, _METADATA_TYPES, f'{kind} in version "{version}" cannot be handled as a {kind}: metadata'
     )
     rest = {k: v for k, v in document.items() if k not in ("kind", "apiVersion", "metadata")}
     return {"kind": kind, "apiVersion": api_version, "metadata": metadata, **rest}

@@ -21,7 +21,7 @@ from apiserver import errors, render
 from apiserver.body import read_object
 from apiserver.events import encoder_for
 from apiserver.negotiation import JSON, PROTOBUF, YAML, negotiate
-from apiserver.options import ListOptions, Position, read_options
+from apiserver.options import ListOptions, Position, check_write_options, read_options
 from apiserver.pace import Pace
 from apiserver.request import Context
 from apiserver.resources import Object, ResourceInfo
@@ -94,6 +94,7 @@ class Endpoint:
             raise errors.method_not_allowed()
         body: Object | None = None
         if ctx.http.method in ("POST", "PUT"):
+            check_write_options(ctx.info.verb, ctx.query)
             body = await read_object(
                 ctx, self.info, sub.kind, sub.group or self.info.group, sub.version or self.info.version
             )
@@ -154,6 +155,7 @@ class StoreEndpoint(Endpoint):
     async def _state(self, options: ListOptions) -> tuple[int, Items]:
         """The version and the selected objects of that moment, in order."""
         stores, name = self.stores, self.info.store
+        await stores.whole()
         current = stores.version
         if options.position is not None:
             version = options.position.version
@@ -196,7 +198,7 @@ class StoreEndpoint(Endpoint):
     async def watch(self, ctx: Context) -> web.StreamResponse:
         options = read_options(self.info, ctx.query, ctx.info.namespace, ctx.info.name, watch=True)
         selection = options.selection
-        encoder = encoder_for(ctx.form, self.info, selection.node, ctx.query)
+        encoder = encoder_for(ctx.form, self.info, selection.node, ctx.query, self.stores.frames)
         since = options.version or None
         if options.send_initial_events:
             since = None
@@ -206,6 +208,7 @@ class StoreEndpoint(Endpoint):
             bookmarks=options.bookmarks,
             on_close=aborter(ctx.http),
         )
+        await self.stores.whole()
         snapshot = self.stores.watch([self.info.store], selection, since, watcher)
         first: list[bytes] = []
         asked = bool(options.send_initial_events) and options.bookmarks
@@ -299,6 +302,7 @@ class FunctionEndpoint(Endpoint):
     async def create(self, ctx: Context) -> web.StreamResponse:
         if self._functions.create is None:
             raise errors.method_not_allowed()
+        check_write_options(ctx.info.verb, ctx.query)
         body = await read_object(ctx, self.info, self.info.kind, self.info.group, self.info.version)
         answer = await self._functions.create(ctx, ctx.info.namespace, body)
         return _finish(ctx, self.info, answer, self._functions.create_code)
@@ -306,11 +310,13 @@ class FunctionEndpoint(Endpoint):
     async def update(self, ctx: Context) -> web.StreamResponse:
         if self._functions.update is None:
             raise errors.method_not_allowed()
+        check_write_options(ctx.info.verb, ctx.query)
         body = await read_object(ctx, self.info, self.info.kind, self.info.group, self.info.version)
         return _finish(ctx, self.info, await self._functions.update(ctx, ctx.info.namespace, body), 200)
 
     async def delete(self, ctx: Context) -> web.StreamResponse:
         if self._functions.delete is None:
             raise errors.method_not_allowed()
+        check_write_options(ctx.info.verb, ctx.query)
         answer = await self._functions.delete(ctx, ctx.info.namespace, ctx.info.name)
         return _finish(ctx, self.info, answer, 200)

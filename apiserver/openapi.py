@@ -27,6 +27,7 @@ External = Callable[[], Awaitable[Mapping[str, Object]]]
 """Further entries of the v3 index (other servers' documents), path → entry."""
 
 _META = ("DeleteOptions", "Status", "ListMeta", "Patch")
+_KIND = "x-kubernetes-group-version-kind"
 _STRINGS = {"type": "array", "items": {"type": "string"}}
 _COMMON: dict[str, Object] = {
     "ListMeta": {
@@ -174,14 +175,45 @@ def schemas_of(infos: list[ResourceInfo]) -> dict[str, Object]:
         own = builtin_schema.message_of(info.api_version, info.kind)
         if own is not None and info.schema is None:
             schemas |= builtin_schema.closure(own)
+        for kind in (info.kind, *(sub.kind for sub in info.subresources)):
+            own_ones = _own_schemas(info, kind).items()
+            schemas |= {key: made for key, made in own_ones if key not in schemas or _KIND in made}
         schemas[name] = _with_kind(info, info.kind, _schema(info, schemas.get(name)))
-        schemas[definition_name(info, info.list_kind)] = _with_kind(info, info.list_kind, _list_schema(info))
+        if "list" in info.verbs:
+            schemas[definition_name(info, info.list_kind)] = _with_kind(
+                info, info.list_kind, _list_schema(info)
+            )
         for sub in info.subresources:
             api_version = f"{sub.group}/{sub.version}" if sub.group else sub.version or info.api_version
             inner = builtin_schema.message_of(api_version, sub.kind)
             if inner is not None:
                 schemas |= {k: v for k, v in builtin_schema.closure(inner).items() if k not in schemas}
     return dict(sorted(schemas.items()))
+
+
+def _own_schemas(info: ResourceInfo, kind: str) -> dict[str, Object]:
+    """Those that come with the resource: of a kind, and of all that it refers to."""
+    found: dict[str, Object] = {}
+    waiting = [definition_name(info, kind)]
+    while waiting:
+        name = waiting.pop()
+        schema = info.definitions.get(name)
+        if schema is None or name in found:
+            continue
+        found[name] = dict(schema)
+        waiting += _references(schema)
+    first = definition_name(info, kind)
+    if first in found:
+        found[first] = _with_kind(info, kind, found[first])
+    return found
+
+
+def _references(schema: Any) -> list[str]:
+    if isinstance(schema, Mapping):
+        if "$ref" in schema:
+            return [str(schema["$ref"]).removeprefix(builtin_schema.REF)]
+        return [name for inner in schema.values() for name in _references(inner)]
+    return [name for inner in schema for name in _references(inner)] if isinstance(schema, list) else []
 
 
 def _schema(info: ResourceInfo, builtin: Object | None) -> Object:
@@ -197,11 +229,12 @@ def _schema(info: ResourceInfo, builtin: Object | None) -> Object:
 
 def _with_kind(info: ResourceInfo, kind: str, schema: Object) -> Object:
     entry = {"group": info.group, "version": info.version, "kind": kind}
-    return {**schema, "x-kubernetes-group-version-kind": [entry]}
+    return {**schema, _KIND: [entry]}
 
 
 def _list_schema(info: ResourceInfo) -> Object:
     return {
+        "description": f"A list of {info.kind} objects.",
         "type": "object",
         "required": ["items"],
         "properties": {

@@ -134,8 +134,10 @@ def resource_paths(info: ResourceInfo, naming: Naming) -> Object:
             if verb not in sub.verbs:
                 continue
             media = patches if verb == "patch" else (JSON, YAML)
-            body = None if verb == "get" else (META + "Patch" if verb == "patch" else this, media)
-            item[method] = operation(method, this, _WRITE if body else (), body)
+            name = naming(info, sub.kind)
+            kind = REF + name if name in info.definitions else this
+            body = None if verb == "get" else (META + "Patch" if verb == "patch" else kind, media)
+            item[method] = operation(method, kind, _WRITE if body else (), body)
             item[method]["operationId"] += f"-{sub.name}"
         paths[f"{scope}/{info.plural}/{{name}}/{sub.name}"] = item
     return paths

@@ -13,7 +13,15 @@ import msgspec
 from apis import labels
 from apis.fields import parse_fields
 from apis.labels import SelectorError
-from apiserver.errors import FieldError, StatusError, bad_request, expired, forbidden_value, invalid
+from apiserver.errors import (
+    FieldError,
+    StatusError,
+    bad_request,
+    expired,
+    forbidden_value,
+    invalid,
+    not_supported,
+)
 from apiserver.request import truthy
 from apiserver.resources import Object, ResourceInfo
 from apiserver.selection import FieldTest, Selection
@@ -183,6 +191,22 @@ def read_options(
 def _duration(seconds: int) -> float:
     """How long a watch lasts; spread, so that the watches of a cluster do not all come back at once."""
     return float(seconds) if seconds > 0 else random.uniform(MIN_WATCH_SECONDS, 2 * MIN_WATCH_SECONDS)
+
+
+_WRITE_OPTIONS = {"create": "CreateOptions", "update": "UpdateOptions", "patch": "PatchOptions"}
+_VALIDATIONS = ("Ignore", "Strict", "Warn")
+
+
+def check_write_options(verb: str, query: Mapping[str, str]) -> None:
+    """Raises Invalid for values that dryRun and fieldValidation do not have."""
+    found: list[FieldError] = []
+    dry_run, validation = query.get("dryRun", ""), query.get("fieldValidation", "")
+    if dry_run not in ("", "All"):
+        found.append(not_supported("dryRun", [dry_run], ("All",)))
+    if validation not in ("", *_VALIDATIONS):
+        found.append(not_supported("fieldValidation", validation, _VALIDATIONS))
+    if found:
+        raise invalid(_WRITE_OPTIONS.get(verb, "DeleteOptions"), "meta.k8s.io", "", found)
 
 
 def watch_seconds(query: Mapping[str, str]) -> float:

@@ -36,12 +36,12 @@ _encode = msgspec.json.Encoder().encode
 
 
 def text(document: Any, form: Form) -> bytes:
-    """JSON or YAML text of plain data; JSON ends with a newline."""
+    """JSON or YAML text of plain data; JSON ends with a newline, unless it is indented for people."""
     if form.media == YAML:
         return yaml.dump(document, Dumper=_Dumper, sort_keys=True, allow_unicode=True).encode()
     encoded = _encode(document)
     if form.pretty:
-        encoded = msgspec.json.format(encoded, indent=2)
+        return msgspec.json.format(encoded, indent=2)
     return encoded + b"\n"
 
 
@@ -78,7 +78,14 @@ async def compressed(ctx: Context, response: web.Response) -> web.Response:
 def failure(form: Form, error: StatusError, ctx: Context | None = None) -> web.Response:
     response = status(form, error.status(), error.code, ctx)
     response.headers.update(error.headers)
+    if form.media == JSON and _unterminated(error, ctx):
+        response.body = response.body.rstrip(b"\n") if isinstance(response.body, bytes) else response.body
     return response
+
+
+def _unterminated(error: StatusError, ctx: Context | None) -> bool:
+    """Whether the API machinery writes this failure past its encoder, without a newline."""
+    return error.code == 406 or (ctx is not None and "as=Table" in ctx.http.headers.get("Accept", ""))
 
 
 def status(form: Form, document: Object, code: int, ctx: Context | None = None) -> web.Response:

@@ -77,6 +77,8 @@ class ResourceInfo:
     subresources: tuple[Subresource, ...] = ()
     bookmark_always: bool = False  # a BOOKMARK ends the initial state even for clients that did not ask
     schema: Mapping[str, Any] | None = None  # OpenAPI v3 schema of the kind
+    # OpenAPI v3 schemas by definition name, of this kind, of its subresources' kinds, and all they refer to
+    definitions: Mapping[str, Mapping[str, Any]] = dataclass_field(default_factory=dict)
     codec: Codec | None = None
     items_typed: bool = False  # a custom resource: items of lists carry their kind, no strategic merge patch
     not_found_name: str = ""  # the resource's name in NotFound; upstream's control plane uses the singular
@@ -97,6 +99,10 @@ class ResourceInfo:
     def qualified(self) -> str:
         """``plural.group``, as error messages name a resource."""
         return f"{self.plural}.{self.group}" if self.group else self.plural
+
+    def definition_name(self, kind: str) -> str:
+        """The name of a kind's schema, among those that come with the resource."""
+        return ".".join([*reversed(self.group.split(".")), self.version, kind])
 
     def subresource(self, name: str) -> Subresource | None:
         return next((sub for sub in self.subresources if sub.name == name), None)

@@ -81,7 +81,9 @@ def table(
     version: str = "v1",
     with_columns: bool = True,
 ) -> Object:
-    rows = [row(info, document, include) for document in documents]
+    rows: list[Object] | None = [row(info, document, include) for document in documents]
+    if not rows and info.columns is None:
+        rows = None  # as the default convertor of the API machinery has it
     return {
         "kind": "Table",
         "apiVersion": f"meta.k8s.io/{version}",

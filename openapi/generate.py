@@ -1,9 +1,9 @@
-"""Regenerates the protobuf modules of apis/ from the .proto files of this folder.
+"""Regenerates what comes from the .proto files of this folder: protobuf modules, and OpenAPI schemas.
 
-    python -m openapi.generate          writes apis/**/*_pb2.py(i)
-    python -m openapi.generate --check  changes nothing; exit status 1 if a committed module is out of date
+    python -m openapi.generate          writes apis/**/*_pb2.py(i) and apis/schemas.json
+    python -m openapi.generate --check  changes nothing; exit status 1 if a committed file is out of date
 
-The generated modules are committed, so that running the project needs no protoc. A .proto file lies here at
+The generated files are committed, so that running the project needs no protoc. A .proto file lies here at
 the path at which its module lies in the project: openapi/apis/meta/v1.proto gives apis/meta/v1_pb2.py.
 """
 
@@ -13,8 +13,14 @@ import sys
 import tempfile
 from pathlib import Path
 
+from google.protobuf.descriptor_pb2 import FileDescriptorSet
+
+from openapi import schemas
+
 ROOT = Path(__file__).resolve().parent.parent
 SOURCES = ROOT / "openapi"
+SCHEMAS = Path("apis", "schemas.json")
+NO_MODULE = ("apis/system/",)  # upstream has no protobuf form of that group
 
 
 def compile_into(target: Path) -> list[Path]:
@@ -25,11 +31,17 @@ def compile_into(target: Path) -> list[Path]:
         sys.exit("protoc is missing: install the development dependencies (pip install -e '.[dev]')")
 
     protos = sorted(str(path.relative_to(SOURCES)) for path in SOURCES.rglob("*.proto"))
-    arguments = ["protoc", f"-I{SOURCES}", f"--python_out={target}", f"--pyi_out={target}", *protos]
-    status = protoc.main(arguments)
-    if status != 0:
-        sys.exit(f"protoc ended with status {status}; its messages are above")
-    return sorted(path.relative_to(target) for path in target.rglob("*_pb2.py*"))
+    modules = [path for path in protos if not path.startswith(NO_MODULE)]
+    described = target / "descriptors"
+    for arguments in (
+        [f"--python_out={target}", f"--pyi_out={target}", *modules],
+        [f"--descriptor_set_out={described}", "--include_source_info", *protos],
+    ):
+        status = protoc.main(["protoc", f"-I{SOURCES}", *arguments])
+        if status != 0:
+            sys.exit(f"protoc ended with status {status}; its messages are above")
+    (target / SCHEMAS).write_text(schemas.text(FileDescriptorSet.FromString(described.read_bytes())))
+    return sorted([SCHEMAS, *(path.relative_to(target) for path in target.rglob("*_pb2.py*"))])
 
 
 def main() -> int:

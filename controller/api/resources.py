@@ -13,6 +13,7 @@ from google.protobuf.message import Message
 from apis.controlplane import v1beta2
 from apis.meta.convert import ConvertError, decode, from_json, to_json
 from apis.record import Media
+from apis.schemas import definitions
 from apis.stats import v1alpha1_pb2
 from apiserver.resources import Column, ResourceInfo, Subresource
 
@@ -25,7 +26,9 @@ _CODEC = v1beta2.Codec()
 
 
 def _control_plane(plural: str, kind: str, **more: Any) -> ResourceInfo:
-    return ResourceInfo(CONTROL_PLANE, "v1beta2", plural, kind, media=_BOTH, codec=_CODEC, **more)
+    return ResourceInfo(
+        CONTROL_PLANE, "v1beta2", plural, kind, media=_BOTH, codec=_CODEC, definitions=definitions(), **more
+    )
 
 
 def _watched(plural: str, kind: str, **more: Any) -> ResourceInfo:
@@ -96,7 +99,7 @@ _STATS_COLUMNS = (
 )
 
 
-class _StatsCodec:
+class StatsCodec:
     """stats.antrea.io in protobuf; its JSON follows the same conventions as the control plane's."""
 
     def decode(self, kind: str, message: bytes) -> dict[str, Any]:
@@ -114,12 +117,14 @@ class _StatsCodec:
         return found
 
 
-_STATS_CODEC = _StatsCodec()
+_STATS_CODEC = StatsCodec()
 
 
 def _stats(plural: str, kind: str, **more: Any) -> ResourceInfo:
     verbs = more.pop("verbs", ("get", "list"))
-    return ResourceInfo(STATS, "v1alpha1", plural, kind, verbs=verbs, codec=_STATS_CODEC, **more)
+    return ResourceInfo(
+        STATS, "v1alpha1", plural, kind, verbs=verbs, codec=_STATS_CODEC, definitions=definitions(), **more
+    )
 
 
 def _pods(document: dict[str, Any]) -> str:
@@ -215,6 +220,7 @@ CONTROLLER_INFOS = ResourceInfo(
     singular="controllerinfo",
     verbs=("get", "list"),
     not_found_name="controllerinfos",
+    definitions=definitions(),
 )
 SUPPORT_BUNDLES = ResourceInfo(
     SYSTEM,
@@ -225,4 +231,5 @@ SUPPORT_BUNDLES = ResourceInfo(
     has_table=False,
     not_found_name="supportBundle",
     subresources=(Subresource("download", "SupportBundle", ("get",)),),
+    definitions=definitions(),
 )

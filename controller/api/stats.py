@@ -98,6 +98,18 @@ def _typed(info: ResourceInfo, entry: Object) -> Object:
     return {"kind": info.kind, "apiVersion": info.api_version, **entry}
 
 
+def _written_by(ctx: Context, info: ResourceInfo, fields: Object) -> Object:
+    """The managedFields entry of a client that has written these fields."""
+    return {
+        "manager": ctx.field_manager,
+        "operation": "Update",
+        "apiVersion": info.api_version,
+        "time": now_text(),
+        "fieldsType": "FieldsV1",
+        "fieldsV1": fields,
+    }
+
+
 def _empty(info: ResourceInfo) -> Endpoint:
     """A kind of which there are none: the features behind it are not there yet."""
 
@@ -127,9 +139,18 @@ def _latency() -> Endpoint:
         name = body["metadata"].get("name", "")
         if len(known) > 100_000 and name not in known:
             raise bad_request("there are reports of 100000 nodes already")
-        stored = _typed(info, {k: v for k, v in body.items() if k not in ("kind", "apiVersion")})
-        if not stored["metadata"].get("creationTimestamp"):
-            stored["metadata"] = {**stored["metadata"], "creationTimestamp": now_text()}
+        assert info.codec is not None
+        try:
+            stored = _typed(info, info.codec.decode(info.kind, info.codec.encode(info.kind, body)))
+        except ValueError as error:
+            raise bad_request(str(error)) from error
+        metadata = stored["metadata"]
+        if not metadata.get("creationTimestamp"):
+            metadata["creationTimestamp"] = now_text()
+        metadata.pop("managedFields", None)
+        fields: Object = {f"f:{key}": {} for key in stored if key not in ("kind", "apiVersion", "metadata")}
+        if fields:
+            metadata["managedFields"] = [_written_by(ctx, info, fields)]
         if not ctx.dry_run:
             known[name] = stored
         return stored

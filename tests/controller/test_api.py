@@ -1,10 +1,9 @@
-"""The controller's own resources over HTTP, against recordings of upstream's v2.7.0 controller."""
+"""The controller's own resources over HTTP: what the recordings (test_recordings.py) do not say."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -12,63 +11,19 @@ import pytest
 import pytest_asyncio
 
 from apis.envelope import unwrap
-from apiserver.listener import Listener
-from apiserver.server import ApiServer
-from client.endpoint import Endpoint
-from client.rest import RestClient
-from controller.api import groups, policies, stats, system
-from controller.api.paths import FeatureGatesPath, register_common
-from controller.api.resources import _StatsCodec, go_duration
-from controller.config import Environment
-from controller.info import ControllerInfo
-from controller.realization import Realization
-from runtime import log, version
-from runtime.features import FeatureGates
-
-DATA = Path(__file__).parents[1] / "data" / "protocol"
-DISCOVERY: list[dict[str, Any]] = json.loads((DATA / "discovery.json").read_text())
-REFUSALS: list[dict[str, Any]] = json.loads((DATA.parent / "controller" / "refusals.json").read_text())
-
-# Where this controller answers otherwise on purpose, or has no such objects yet.
-ELSEWHERE = {
-    "clustergroupmembers": "an unknown group is not found (404), upstream answers 500",
-    "groupmembers": "an unknown group is not found (404), upstream answers 500",
-}
-
-
-class Controller:
-    def __init__(self, url: str, statistics: stats.PolicyStatistics) -> None:
-        self.url = url
-        self.statistics = statistics
+from controller.api.resources import StatsCodec, go_duration
+from runtime import log
+from tests.controller import recorded
+from tests.controller.recorded import Recorded
 
 
 @pytest_asyncio.fixture
-async def controller() -> AsyncIterator[Controller]:
-    server = ApiServer(title="Antrea", version=version.document())
-    kube = RestClient(Endpoint("http://127.0.0.1:1"))  # nobody is there: defaults are answered
-    gates = FeatureGatesPath(kube, "kube-system", FeatureGates("C"))
-    info = ControllerInfo(
-        server.stores, Environment("kube-system", "antrea-controller-0", "n0"), 10349, lambda: 0
-    )
-    statistics = stats.PolicyStatistics()
-    for endpoint in (
-        *policies.endpoints(server.stores, Realization()),
-        *stats.endpoints(statistics),
-        *groups.endpoints(),
-        *system.endpoints(info, gates),
-        *stats.stats_endpoints(statistics),
-    ):
-        server.register(endpoint)
-    server.path("/featuregates", gates.serve)
-    register_common(server, with_metrics=True)
-    listener = Listener(server)
-    _, port = await listener.listen("127.0.0.1", 0)
-    yield Controller(f"http://127.0.0.1:{port}", statistics)
-    await listener.close(grace=0.2)
-    await kube.close()
+async def controller() -> AsyncIterator[Recorded]:
+    async with recorded.controller(with_objects=False) as running:
+        yield running
 
 
-async def ask(controller: Controller, request: dict[str, Any]) -> tuple[int, Any, str]:
+async def ask(controller: Recorded, request: dict[str, Any]) -> tuple[int, Any, str]:
     async with aiohttp.ClientSession() as session:
         answer = await session.request(
             request["method"],
@@ -83,50 +38,7 @@ async def ask(controller: Controller, request: dict[str, Any]) -> tuple[int, Any
             return answer.status, None, text
 
 
-def unordered(value: Any) -> Any:
-    """Upstream's aggregated document and ours list the same things."""
-    if isinstance(value, dict):
-        return {
-            key: sorted(map(unordered, item), key=json.dumps) if isinstance(item, list) else unordered(item)
-            for key, item in value.items()
-            if key not in ("serverAddressByClientCIDRs", "managedFields")
-        }
-    return value
-
-
-LEGACY = [
-    case
-    for case in DISCOVERY
-    if "json" in case["response"] and case["response"]["status"] == 200 and case["request"]["path"] != "/"
-]
-
-
-@pytest.mark.parametrize("case", LEGACY, ids=lambda case: case["name"])
-async def test_discovery_is_as_recorded(case: dict[str, Any], controller: Controller) -> None:
-    code, document, text = await ask(controller, case["request"])
-    assert code == 200, text
-    if case["name"] == "version":
-        wanted = {key: case["response"]["json"][key] for key in ("major", "minor", "minCompatibilityMinor")}
-        assert {key: document[key] for key in wanted} == wanted
-        assert set(document) == set(case["response"]["json"])
-    else:
-        assert unordered(document) == unordered(case["response"]["json"])
-
-
-@pytest.mark.parametrize("case", REFUSALS, ids=lambda case: case["name"])
-async def test_refusals_are_as_recorded(case: dict[str, Any], controller: Controller) -> None:
-    code, document, text = await ask(controller, case["request"])
-    if case["name"] in ELSEWHERE:
-        assert code == 404
-        return
-    wanted = case["response"]
-    assert (code, document and document.get("message")) == (
-        wanted["status"],
-        wanted["json"].get("message"),
-    ), text
-
-
-async def test_empty_lists_are_lists(controller: Controller) -> None:
+async def test_empty_lists_are_lists(controller: Recorded) -> None:
     for path in (
         "controlplane.antrea.io/v1beta2/egressgroups",
         "controlplane.antrea.io/v1beta2/supportbundlecollections",
@@ -139,7 +51,7 @@ async def test_empty_lists_are_lists(controller: Controller) -> None:
         assert (code, document["items"]) == (200, []), text
 
 
-async def test_reports_add_up_in_the_statistics(controller: Controller) -> None:
+async def test_reports_add_up_in_the_statistics(controller: Recorded) -> None:
     controller.statistics.exists("shop", "np", "u1")
     report = {
         "kind": "NodeStatsSummary",
@@ -172,10 +84,10 @@ async def test_reports_add_up_in_the_statistics(controller: Controller) -> None:
         body = await (await session.get(controller.url + path, headers=accept)).read()
     enveloped = unwrap(body)
     assert enveloped.kind == "NetworkPolicyStats"
-    assert _StatsCodec().decode(enveloped.kind, enveloped.raw)["trafficStats"] == found["trafficStats"]
+    assert StatsCodec().decode(enveloped.kind, enveloped.raw)["trafficStats"] == found["trafficStats"]
 
 
-async def test_latencies_are_kept_per_node(controller: Controller) -> None:
+async def test_latencies_are_kept_per_node(controller: Recorded) -> None:
     path = "/apis/stats.antrea.io/v1alpha1/nodelatencystats"
     targets = [{"targetIP": "10.0.0.1", "lastMeasuredRTTNanoseconds": n} for n in (1_000_000, 2_000_000)]
     body = {
@@ -197,7 +109,7 @@ async def test_latencies_are_kept_per_node(controller: Controller) -> None:
     assert code == 404
 
 
-async def test_what_is_not_built_yet_says_so(controller: Controller) -> None:
+async def test_what_is_not_built_yet_says_so(controller: Recorded) -> None:
     evaluation = {"kind": "NetworkPolicyEvaluation", "apiVersion": "controlplane.antrea.io/v1beta2"}
     path = "/apis/controlplane.antrea.io/v1beta2/networkpolicyevaluation"
     code, document, _ = await ask(
@@ -206,7 +118,7 @@ async def test_what_is_not_built_yet_says_so(controller: Controller) -> None:
     assert (code, "does not evaluate" in document["message"]) == (501, True)
 
 
-async def test_the_log_level_is_shown_and_set(controller: Controller) -> None:
+async def test_the_log_level_is_shown_and_set(controller: Recorded) -> None:
     before = log.verbosity()
     try:
         assert await ask(controller, {"method": "GET", "path": "/loglevel?level=3"}) == (200, None, "")
@@ -218,14 +130,14 @@ async def test_the_log_level_is_shown_and_set(controller: Controller) -> None:
         log.set_verbosity(before)
 
 
-async def test_metrics_are_prometheus_text(controller: Controller) -> None:
+async def test_metrics_are_prometheus_text(controller: Recorded) -> None:
     code, _, text = await ask(controller, {"method": "GET", "path": "/metrics"})
     assert code == 200
     assert "antrea_event_loop_lag_seconds_bucket" in text
     assert "process_resident_memory_bytes" in text
 
 
-async def test_feature_gates_are_also_found_below_the_aggregated_object(controller: Controller) -> None:
+async def test_feature_gates_are_also_found_below_the_aggregated_object(controller: Recorded) -> None:
     base = "/apis/system.antrea.io/v1beta1/controllerinfos/antrea-controller"
     code, found, _ = await ask(controller, {"method": "GET", "path": f"{base}/featuregates"})
     assert code == 200
