@@ -108,7 +108,7 @@ class BodyEncoder:
         if self._media is Media.PROTOBUF:
             body = field(1, meta.encode_object_meta(metadata))
         else:
-            body = _encode({"metadata": metadata})
+            body = _encode(_empty_object(info, metadata))
         return self._frame(BOOKMARK, info, info.kind, body)
 
     def marker(self, marker: Marker) -> bytes:
@@ -123,6 +123,13 @@ class BodyEncoder:
         if self._media is Media.PROTOBUF:
             return watch_frame("ERROR", meta.encode_status(status))
         return watch_line("ERROR", _encode(status))
+
+
+def _empty_object(info: ResourceInfo, metadata: Object) -> Object:
+    """Nothing but metadata, and the fields that the kind's JSON shows even when they are empty."""
+    if info.codec is None:
+        return {"metadata": metadata}
+    return info.codec.decode(info.kind, info.codec.encode(info.kind, {"metadata": metadata}))
 
 
 class TransformEncoder:
