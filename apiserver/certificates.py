@@ -23,6 +23,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from apiserver.handshake import accept_any
+
 LIFETIME = timedelta(days=365)
 RENEW_BEFORE = timedelta(days=90)
 
@@ -164,15 +166,23 @@ def write_private(path: Path, data: bytes) -> None:
 
 
 class ServingTLS:
-    """A server's TLS context. ``reload`` changes certificate and client CAs for connections that come
-    later."""
+    """A server's TLS context. ``reload`` changes the certificate for connections that come later; those that
+    are open keep theirs.
 
-    def __init__(self, pair: KeyPair, client_authorities: bytes = b"") -> None:
+    ``ask_clients``: clients are asked for a certificate, and any is taken (apiserver.handshake). Where that
+    cannot be had, the handshake accepts certificates of ``trust_clients`` only, and ``takes_any`` is False.
+    """
+
+    def __init__(self, pair: KeyPair, client_authorities: bytes = b"", *, ask_clients: bool = False) -> None:
         self.context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
         self.context.minimum_version = ssl.TLSVersion.TLSv1_2
         self.context.set_alpn_protocols(["http/1.1"])
+        # A resumed session would come without the intermediates of the client's chain.
+        self.context.num_tickets = 0
+        self.context.options |= ssl.OP_NO_TICKET
         self.pair = pair
         self.reload(pair)
+        self.takes_any = (ask_clients or bool(client_authorities)) and accept_any(self.context)
         self.trust_clients(client_authorities)
 
     def reload(self, pair: KeyPair) -> None:
@@ -187,9 +197,9 @@ class ServingTLS:
         self.pair = pair
 
     def trust_clients(self, authorities: bytes) -> None:
-        """Asks clients for certificates of these CAs (PEM) too. Which CA makes whom what is for the
-        authenticators to say; here they only have to be accepted in the handshake."""
-        if authorities.strip():
+        """Accepts client certificates of these CAs (PEM) in the handshake, where not all are taken anyway.
+        Which CA makes whom what is for the authenticators to say."""
+        if not self.takes_any and authorities.strip():
             with contextlib.suppress(ssl.SSLError):
                 self.context.load_verify_locations(cadata=authorities.decode())
             self.context.verify_mode = ssl.CERT_OPTIONAL

@@ -1,7 +1,7 @@
 """The server: from an HTTP request to the endpoint that answers it.
 
-    request → path → who (authenticators) → may they (authorizer) → discovery, path handler, resource or
-    fallback
+    request → path → who (authenticators) → not too many at once → may they (authorizer) → discovery, path
+    handler, resource or fallback
 
 Every failure below becomes a Status; nothing that a client sends ends the process.
 """
@@ -24,6 +24,7 @@ from apiserver.auth import ANONYMOUS, AllowAll, Authenticator, Authorizer, User
 from apiserver.discovery import Discovery
 from apiserver.endpoints import Endpoint
 from apiserver.health import HealthChecks
+from apiserver.inflight import InFlight
 from apiserver.negotiation import JSON, error_form
 from apiserver.openapi import OpenAPI
 from apiserver.registry import Registry
@@ -76,6 +77,7 @@ class ApiServer:
         self.openapi = OpenAPI(self.registry, title, version)
         self.authenticators = list(authenticators)
         self.authorizer: Authorizer = authorizer or AllowAll()
+        self.in_flight = InFlight()
         self.anonymous = anonymous
         self.always_allow = set(always_allow)
         self.fallback: Fallback | None = None
@@ -93,8 +95,14 @@ class ApiServer:
         if endpoint is not None and not any(i.store == endpoint.info.store for i in self.registry.infos()):
             self.stores.drop(endpoint.info.store)
 
-    def path(self, path: str, handler: PathHandler, *, prefix: bool = False) -> None:
-        """Serves a path that is no resource, with every method; the handler may stream its answer."""
+    def path(
+        self, path: str, handler: PathHandler, *, prefix: bool = False, long_running: bool = False
+    ) -> None:
+        """Serves a path that is no resource, with every method; the handler may stream its answer.
+
+        ``long_running`` (an exact path): it is not counted among the requests in flight."""
+        if long_running:
+            self.in_flight.long_running.add(path)
         (self._paths.prefixes if prefix else self._paths.exact)[path] = handler
 
     def remove_path(self, path: str) -> None:
@@ -126,6 +134,10 @@ class ApiServer:
 
     async def _answer(self, ctx: Context) -> web.StreamResponse:
         ctx.user = await self._authenticate(ctx.http)
+        with self.in_flight.slot(ctx.user, ctx.info):
+            return await self._answer_admitted(ctx)
+
+    async def _answer_admitted(self, ctx: Context) -> web.StreamResponse:
         await self._authorize(ctx)
         info = ctx.info
         if info.is_resource:

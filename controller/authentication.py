@@ -7,30 +7,25 @@ the cluster's CA, or the loopback token in a file that only this machine's admin
 
 from __future__ import annotations
 
-import asyncio
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import msgspec
 
 from apiserver.auth import AllowMasters, Authenticator, Authorizer, Decision, User
-from apiserver.authentication import (
-    LOOPBACK,
-    AuthorityPool,
-    BearerTokens,
-    ClientCertificates,
-    RequestHeaders,
-    StaticTokens,
-)
+from apiserver.authentication import LOOPBACK, BearerTokens, StaticTokens
 from apiserver.authorization import ReviewedAccess, access_review_spec
 from apiserver.certificates import write_private
+from apiserver.clientcertificates import AuthorityPool, ClientCertificates, RequestHeaders
 from apiserver.errors import unavailable
 from apiserver.request import RequestInfo
 from client.errors import ApiError, ConnectionFailed
+from client.reflector import Reflector
 from client.resources import CONFIG_MAPS
 from client.rest import RestClient
 from client.reviews import review_access, review_token
+from client.watch import WatchFrame
 from runtime import log
 from runtime.errors import ConfigurationError
 
@@ -38,14 +33,13 @@ logger = log.get("controller.authentication")
 
 LOOPBACK_TOKEN = "apiserver/loopback-client-token"  # below the run directory; antctl in the Pod reads it
 CONFIG_NAMESPACE, CONFIG_MAP = "kube-system", "extension-apiserver-authentication"
-REFRESH_SECONDS = 60.0
-RETRY_SECONDS = 2.0
 
 
 class Access:
     """The authenticators and the authorizer of the server, and what must be kept up to date for them.
 
-    ``trust`` is called with the CAs (PEM) whose client certificates the TLS handshake shall accept.
+    ``trust`` is called with the CAs (PEM) whose client certificates the TLS handshake shall accept, where it
+    does not accept all. clientCAFile is read once, when the process starts.
     """
 
     def __init__(
@@ -58,13 +52,15 @@ class Access:
         self._clients = AuthorityPool()
         if client_ca_file:
             try:
-                self._clients.pem = Path(client_ca_file).read_bytes()
+                self._clients.replace(Path(client_ca_file).read_bytes())
             except OSError as error:
                 raise ConfigurationError(
                     f"The clientCAFile {client_ca_file} cannot be read: {error}."
                 ) from error
+            if self._clients.problem:
+                raise ConfigurationError(f"The clientCAFile {client_ca_file}: {self._clients.problem}.")
             trust(self._clients.pem)
-        self._headers = RequestHeaders(self._proxies)
+        self._headers = RequestHeaders(self._proxies, known=False)
         # Through aggregation everything comes with the proxy's certificate: its headers go first.
         self._token = secrets.token_urlsafe(32)
         self._token_file = Path(run_dir) / LOOPBACK_TOKEN
@@ -74,7 +70,6 @@ class Access:
             StaticTokens({self._token: LOOPBACK}),
             BearerTokens(self._review_token),
         ]
-        self._complaint = ""
 
     def write_token(self) -> None:
         """For antctl in the Pod. Once the port is held: a second copy must not spoil the first one's."""
@@ -103,52 +98,76 @@ class Access:
 
     async def run(self) -> None:
         """Follow the cluster's word on front proxies and client CAs. Never returns; cancel it."""
-        while True:
-            try:
-                body = await self._client.get(CONFIG_MAPS.path(CONFIG_MAP, CONFIG_NAMESPACE))
-                self._apply(msgspec.json.decode(body, type=_ConfigMap).data)
-                self._complaint = ""
-                wait = REFRESH_SECONDS
-            except (ApiError, ConnectionFailed, msgspec.MsgspecError) as error:
-                if str(error) != self._complaint:
-                    self._complaint = str(error)
-                    logger.warning("Cannot read the ConfigMap %s/%s: %s", CONFIG_NAMESPACE, CONFIG_MAP, error)
-                wait = RETRY_SECONDS
-            await asyncio.sleep(wait)
+        path = CONFIG_MAPS.path(namespace=CONFIG_NAMESPACE)
+        await Reflector(self._client, path, self, field_selector=f"metadata.name={CONFIG_MAP}").run()
+
+    # What the reflector tells. A ConfigMap that is deleted leaves what it said in force.
+
+    async def list_started(self) -> None:
+        pass
+
+    async def list_page(self, items: Sequence[msgspec.Raw]) -> None:
+        for item in items:
+            self._read(item)
+
+    async def list_finished(self) -> None:
+        if not self._headers.known:
+            logger.warning(
+                "There is no ConfigMap %s/%s: nobody is believed to be a front proxy, %s",
+                CONFIG_NAMESPACE,
+                CONFIG_MAP,
+                "clientCAFile says who is a client"
+                if self._client_ca_file
+                else "nor a client by certificate",
+            )
+            self._headers.known = True
+
+    async def events(self, events: Sequence[WatchFrame]) -> None:
+        for event in events:
+            if event.type != "DELETED":
+                self._read(event.object)
+
+    def _read(self, raw: bytes | msgspec.Raw) -> None:
+        try:
+            self._apply(msgspec.json.decode(raw, type=_ConfigMap).data or {})
+        except msgspec.MsgspecError as error:
+            logger.warning("Cannot read the ConfigMap %s/%s: %s", CONFIG_NAMESPACE, CONFIG_MAP, error)
 
     def _apply(self, data: dict[str, str]) -> None:
-        proxies = data.get("requestheader-client-ca-file", "").encode()
-        if proxies != self._proxies.pem:
-            self._proxies.pem = proxies
-            self._trust(proxies)
-        self._headers.allowed_names = frozenset(_names(data, "requestheader-allowed-names"))
-        self._headers.user_headers = tuple(_names(data, "requestheader-username-headers")) or (
-            "X-Remote-User",
-        )
-        self._headers.group_headers = tuple(_names(data, "requestheader-group-headers")) or (
-            "X-Remote-Group",
-        )
-        prefixes = tuple(_names(data, "requestheader-extra-headers-prefix"))
-        self._headers.extra_prefixes = prefixes or ("X-Remote-Extra-",)
-        clients = data.get("client-ca-file", "").encode()
-        if not self._client_ca_file and clients != self._clients.pem:
-            self._clients.pem = clients
-            self._trust(clients)
+        headers = self._headers
+        self._replace(self._proxies, data, "requestheader-client-ca-file")
+        headers.allowed_names = frozenset(_names(data, "requestheader-allowed-names"))
+        headers.user_headers = _names(data, "requestheader-username-headers") or ("X-Remote-User",)
+        headers.group_headers = _names(data, "requestheader-group-headers") or ("X-Remote-Group",)
+        headers.extra_prefixes = _names(data, "requestheader-extra-headers-prefix") or ("X-Remote-Extra-",)
+        headers.uid_headers = _names(data, "requestheader-uid-headers")
+        if not self._client_ca_file:
+            self._replace(self._clients, data, "client-ca-file")
+        headers.known = True
+
+    def _replace(self, pool: AuthorityPool, data: dict[str, str], key: str) -> None:
+        pem = data.get(key, "").encode()
+        if pem != pool.pem:
+            pool.replace(pem)
+            self._trust(pem)
+            logger.info("The cluster's %s has been read", key)
+            if pool.problem:
+                logger.warning("%s of ConfigMap %s/%s: %s", key, CONFIG_NAMESPACE, CONFIG_MAP, pool.problem)
 
 
 class _ConfigMap(msgspec.Struct):
-    data: dict[str, str] = {}
+    data: dict[str, str] | None = None
 
 
-def _names(data: dict[str, str], key: str) -> list[str]:
+def _names(data: dict[str, str], key: str) -> tuple[str, ...]:
     """A list of strings, kept in the ConfigMap as JSON text."""
     try:
-        return msgspec.json.decode(data.get(key) or "[]", type=list[str])
+        return msgspec.json.decode(data.get(key) or "[]", type=tuple[str, ...])
     except msgspec.MsgspecError:
         logger.warning(
             "The key %s of ConfigMap %s/%s is not a list of names", key, CONFIG_NAMESPACE, CONFIG_MAP
         )
-        return []
+        return ()
 
 
 class UntilReady:

@@ -79,7 +79,7 @@ class Certificates:
             found = await self._from_secret()
             pair = found or await self._adopt(await asyncio.to_thread(make, self._namespace))
             ca = pair.certificate
-        self._tls = ServingTLS(pair)
+        self._tls = ServingTLS(pair, ask_clients=True)
         self._taken(pair, ca)
         return self._tls
 

@@ -92,7 +92,8 @@ async def serve(supervisor: Supervisor, settings: Settings) -> None:
         *stats.stats_endpoints(statistics),
     ):
         server.register(registered)
-    server.path("/agentwatch", AgentWatch(stores, policies.AGENT_STORES, markers.known).serve)
+    agent_watch = AgentWatch(stores, policies.AGENT_STORES, markers.known)
+    server.path("/agentwatch", agent_watch.serve, long_running=True)
     server.path("/featuregates", gates.serve)
     paths.register_common(server, with_metrics=value.metrics)
     server.health.add(

@@ -8,9 +8,22 @@ import aiohttp
 import pytest
 
 from apiserver.listener import Limits, Listener
+from apiserver.request import Context
 from apiserver.server import ApiServer
 
 Serve = Callable[..., Awaitable[aiohttp.ClientSession]]
+
+
+def bare_server(**arguments: object) -> ApiServer:
+    """Without resources; /whoami says for whom it holds the client."""
+    server = ApiServer(title="t", version={"major": "1", "minor": "0"}, **arguments)  # type: ignore[arg-type]
+
+    async def whoami(ctx: Context) -> aiohttp.web.Response:
+        extra = {key: list(values) for key, values in ctx.user.extra.items()}
+        return aiohttp.web.json_response([ctx.user.name, list(ctx.user.groups), extra])
+
+    server.path("/whoami", whoami)
+    return server
 
 
 @pytest.fixture

@@ -1,46 +1,22 @@
-"""Who a client is: tokens, client certificates, a front proxy; and what becomes of it."""
+"""Who a client is by its token, and what it may do."""
 
 from __future__ import annotations
 
 import asyncio
-import ssl
-from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from collections import Counter
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
-import aiohttp
 import pytest
 
+from apiserver import authentication, authorization
 from apiserver.auth import AllowMasters, Decision, User
-from apiserver.authentication import (
-    AuthorityPool,
-    BearerTokens,
-    ClientCertificates,
-    RequestHeaders,
-    StaticTokens,
-)
+from apiserver.authentication import BearerTokens, StaticTokens
 from apiserver.authorization import ReviewedAccess, access_review_spec
-from apiserver.certificates import KeyPair, ServingTLS, create_authority, issue, self_signed, write_private
+from apiserver.certificates import KeyPair, create_authority, issue
 from apiserver.errors import unavailable
-from apiserver.listener import Listener
-from apiserver.request import Context, RequestInfo
-from apiserver.server import ApiServer
-from tests.apiserver.conftest import Serve
-
-
-def whoami(server: ApiServer) -> None:
-    async def answer(ctx: Context) -> aiohttp.web.Response:
-        extra = {key: list(values) for key, values in ctx.user.extra.items()}
-        return aiohttp.web.json_response([ctx.user.name, list(ctx.user.groups), extra])
-
-    server.path("/whoami", answer)
-
-
-def bare_server(**arguments: object) -> ApiServer:
-    server = ApiServer(title="t", version={"major": "1", "minor": "0"}, **arguments)  # type: ignore[arg-type]
-    whoami(server)
-    return server
+from apiserver.expiring import Expiring
+from apiserver.request import RequestInfo
+from tests.apiserver.conftest import Serve, bare_server
 
 
 async def test_tokens_are_reviewed_once_and_remembered(serve: Serve) -> None:
@@ -65,6 +41,41 @@ async def test_tokens_are_reviewed_once_and_remembered(serve: Serve) -> None:
     assert [(await ask("bad"))[0] for _ in range(3)] == [401] * 3
     assert asked == ["good", "bad"]
     assert await ask(None) == (200, ["system:anonymous", ["system:unauthenticated"], {}])
+
+
+async def test_strangers_with_made_up_tokens_push_nobody_out(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(authentication, "_MAX_GOOD", 4)
+    monkeypatch.setattr(authentication, "_MAX_BAD", 4)
+    monkeypatch.setattr(authentication, "_MAX_REVIEWS", 3)
+    asked: Counter[str] = Counter()
+    at_once, most = 0, 0
+
+    async def review(token: str) -> User | None:
+        nonlocal at_once, most
+        asked[token] += 1
+        at_once += 1
+        most = max(most, at_once)
+        await asyncio.sleep(0.01)
+        at_once -= 1
+        return User("alice") if token == "good" else None
+
+    server = bare_server(authenticators=[BearerTokens(review, bad_seconds=0.05)])
+    session = await serve(server)
+
+    async def ask(token: str) -> int:
+        async with session.get("/whoami", headers={"Authorization": f"Bearer {token}"}) as response:
+            return response.status
+
+    assert await ask("good") == 200
+    assert await asyncio.gather(*(ask(f"bad{i}") for i in range(50))) == [401] * 50
+    assert await ask("good") == 200
+    assert asked["good"] == 1
+    assert most == 3
+    await asyncio.sleep(0.1)
+    assert await ask("bad49") == 401  # what was bad is asked again soon
+    assert asked["bad49"] == 2
 
 
 async def test_a_reviewer_that_fails_lets_nobody_in(serve: Serve) -> None:
@@ -96,89 +107,6 @@ async def test_static_tokens(serve: Serve, header: str, code: int) -> None:
         assert response.status == code
     async with session.get("/whoami") as response:
         assert response.status == 401
-
-
-@dataclass
-class Proxied:
-    """A TLS server that knows a client CA and a front-proxy CA."""
-
-    url: str
-    serving: ServingTLS
-    clients: KeyPair
-    front: KeyPair
-    folder: Path
-
-    def context(self, pair: KeyPair | None) -> ssl.SSLContext:
-        context = ssl.create_default_context(cadata=self.serving.pair.certificate.decode())
-        if pair is not None:
-            for name, data in (("c.crt", pair.certificate), ("c.key", pair.key)):
-                write_private(self.folder / name, data)
-            context.load_cert_chain(self.folder / "c.crt", self.folder / "c.key")
-        return context
-
-    async def ask(self, pair: KeyPair | None, headers: list[tuple[str, str]] = ()) -> list[object]:  # type: ignore[assignment]
-        async with (
-            aiohttp.ClientSession() as session,
-            session.get(f"{self.url}/whoami", ssl=self.context(pair), headers=headers) as response,
-        ):
-            return await response.json()
-
-
-@pytest.fixture
-async def proxied(tmp_path: Path) -> AsyncIterator[Proxied]:
-    clients, front = create_authority("clients"), create_authority("front")
-    serving = ServingTLS(self_signed("server", ["127.0.0.1"]), clients.certificate + front.certificate)
-    server = bare_server(
-        authenticators=[
-            RequestHeaders(AuthorityPool(front.certificate), ["front-proxy-client"]),
-            ClientCertificates(AuthorityPool(clients.certificate)),
-        ]
-    )
-    listener = Listener(server)
-    host, port = await listener.listen("127.0.0.1", 0, tls=serving.context)
-    yield Proxied(f"https://{host}:{port}", serving, clients, front, tmp_path)
-    await listener.close(grace=1)
-
-
-REMOTE = [
-    ("X-Remote-User", "bob"),
-    ("X-Remote-Group", "a"),
-    ("X-Remote-Group", "b"),
-    ("X-Remote-Extra-Scopes", "x"),
-]
-ANONYMOUS = ["system:anonymous", ["system:unauthenticated"], {}]
-
-
-async def test_client_certificates(proxied: Proxied) -> None:
-    alice = issue(proxied.clients, "alice", organizations=["dev", "ops"], client=True)
-    assert await proxied.ask(alice) == ["alice", ["dev", "ops", "system:authenticated"], {}]
-    assert await proxied.ask(None) == ANONYMOUS
-    # A certificate of the proxies' CA makes nobody a user.
-    assert await proxied.ask(issue(proxied.front, "alice", client=True)) == ANONYMOUS
-
-
-async def test_request_headers_count_only_from_the_front_proxy(proxied: Proxied) -> None:
-    front = issue(proxied.front, "front-proxy-client", client=True)
-    expected = ["bob", ["a", "b", "system:authenticated"], {"scopes": ["x"]}]
-    assert await proxied.ask(front, REMOTE) == expected
-    assert await proxied.ask(issue(proxied.front, "somebody", client=True), REMOTE) == ANONYMOUS
-    alice = issue(proxied.clients, "alice", client=True)
-    assert (await proxied.ask(alice, REMOTE))[0] == "alice"
-    assert await proxied.ask(None, REMOTE) == ANONYMOUS
-
-
-async def test_a_certificate_is_replaced_while_serving(proxied: Proxied) -> None:
-    old = proxied.serving.pair
-    proxied.serving.reload(self_signed("server", ["127.0.0.1"]))
-    assert await proxied.ask(None) == ANONYMOUS
-    stale = ssl.create_default_context(cadata=old.certificate.decode())
-    async with aiohttp.ClientSession() as session:
-        with pytest.raises(aiohttp.ClientConnectorCertificateError):
-            await session.get(f"{proxied.url}/whoami", ssl=stale)
-    current = proxied.serving.pair
-    with pytest.raises(ssl.SSLError):
-        proxied.serving.reload(KeyPair(current.certificate, old.key))
-    assert proxied.serving.pair is current
 
 
 @pytest.mark.parametrize(("days", "due"), [(365, False), (91, False), (89, True), (1, True)])
@@ -270,3 +198,37 @@ async def test_requests_in_the_terms_of_authorization(
     spec = access_review_spec(User("bob", ("g",)), info)
     assert spec["user"] == "bob"
     assert spec["resourceAttributes"]["verb"] == expected[0]
+
+
+async def test_decisions_are_remembered_apart_and_within_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(authorization, "_MAX_CACHED", 3)
+    recorder = Recorder()
+    access = ReviewedAccess(recorder)
+    alice, bob = User("alice"), User("bob")
+    page = RequestInfo("/page", "get")
+    for _ in range(2):
+        assert (await access.authorize(alice, page)).allowed
+        for number in range(10):
+            assert not (await access.authorize(bob, RequestInfo(f"/{number}", "get"))).allowed
+    assert recorder.asked.count(page) == 1
+    assert len(recorder.asked) == 1 + 20  # of ten refusals none was among the last three
+
+    long = RequestInfo("/" + "x" * 20_000, "get")
+    for _ in range(2):
+        await access.authorize(alice, long)
+    assert recorder.asked.count(long) == 2
+
+
+def test_what_is_remembered_ends() -> None:
+    now = 0.0
+    memory: Expiring[str, int] = Expiring(2, 10.0, clock=lambda: now)
+    memory.put("a", 1)
+    now = 5.0
+    memory.put("b", 2)
+    now = 9.9
+    assert (memory.get("a"), memory.get("b")) == (1, 2)
+    now = 10.0
+    assert (memory.get("a"), memory.get("b")) == (None, 2)
+    for key in "cde":
+        memory.put(key, 3)
+    assert len(memory) == 2
