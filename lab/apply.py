@@ -62,11 +62,17 @@ def _unfold(documents: Iterable[object], source: str) -> Iterator[Document]:
 
 
 def read(paths: Iterable[Path]) -> list[Document]:
-    """The objects of files and of directories of ``*.yaml``, ``*.yml`` and ``*.json``, in order."""
+    """The objects of files and of directories of ``*.yaml``, ``*.yml`` and ``*.json``, in order.
+
+    A directory's kustomization.yaml is passed over: it names files and is no object of the API."""
     found: list[Document] = []
     for path in paths:
         if path.is_dir():
-            files = sorted(f for f in path.iterdir() if f.suffix in (".yaml", ".yml", ".json"))
+            files = sorted(
+                file
+                for file in path.iterdir()
+                if file.suffix in (".yaml", ".yml", ".json") and file.stem != "kustomization"
+            )
         elif path.exists():
             files = [path]
         else:

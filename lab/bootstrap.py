@@ -14,10 +14,12 @@ from lab.api import credentials
 from lab.directory import LabDirectory, LabFacts, NodeDirectory
 from lab.errors import LabError
 
-_DEPLOY = Path(__file__).parents[1] / "deploy" / "base"
+_ROOT = Path(__file__).parents[1]
+_DEPLOY = _ROOT / "deploy" / "base"
 # What a cluster gets from deploy/, as far as it concerns the API, and what only the lab has to make itself.
 MANIFESTS = (
     Path(__file__).parent / "manifests",
+    _ROOT / "openapi" / "crds",
     *(
         _DEPLOY / f"{name}.yaml"
         for name in ("access-agent", "access-antctl", "access-controller", "apiservices")

@@ -37,7 +37,7 @@ def test_what_is_no_manifest_is_named(text: str, sentence: str) -> None:
 
 
 def test_directories_are_read_by_name_and_missing_files_told(tmp_path: Path) -> None:
-    for name in ("2.yaml", "1.yml", "ignored.txt"):
+    for name in ("2.yaml", "1.yml", "ignored.txt", "kustomization.yaml"):
         (tmp_path / name).write_text(f"apiVersion: v1\nkind: Namespace\nmetadata: {{name: '{name}'}}\n")
     assert [d["metadata"]["name"] for d in apply.read([tmp_path])] == ["1.yml", "2.yaml"]
     with pytest.raises(LabError, match="does not exist"):

@@ -58,8 +58,8 @@ def definition(kind: str, schema: dict[str, Any], **version: Any) -> dict[str, A
 
 @pytest.fixture(scope="module")
 def antrea(api: LabApi) -> LabApi:
-    for document in yaml.safe_load_all((ROOT / "lab/manifests/20-crds.yaml").read_text()):
-        establish(api, document)
+    for plural in ("antreaagentinfos", "antreacontrollerinfos"):
+        establish(api, yaml.safe_load((ROOT / f"openapi/crds/{plural}.yaml").read_text()))
     return api
 
 
