@@ -11,6 +11,7 @@
           ├ admission, controllers/         what follows from writes (through reactor)
           ├ access/                         who, and may they
           ├ aggregation/                    APIServices
+          ├ webhooks/                       admission and conversion by other programs
           ├ subresources, reviews, groupevents
           └ manifests                       objects as files
 
@@ -19,9 +20,11 @@ apiserver.documents, with apiserver.stores below it for versions and watches.
 
 It answers as kube-apiserver does (Kubernetes 1.33/1.34) wherever a lab can notice. Where it does not:
 
-- admission webhooks and conversion webhooks are stored, never called;
+- what the API's own controllers write is shown to no admission webhook, and neither are bindings, evictions
+  and reviews; matchPolicy Equivalent knows the versions of custom resources only;
 - CEL rules of definitions have strings, math and optional types as extensions, but not Kubernetes' own
   libraries (quantity, ip, cidr, url, regex, lists); `optionalOldSelf` is refused;
+- the storage version of a definition that a webhook converts can only change while it has no objects;
 - exec, attach, logs and port-forward answer with a Status that names `antrea-lab exec`;
 - workloads (Deployments and the like), quotas, priorities, storage, certificates and autoscaling are not
   served; the scheduler deals pods out in turn and knows nothing of resources;

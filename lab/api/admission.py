@@ -16,6 +16,7 @@ from lab.api.access.rbac import MASTERS, Ask, Rbac, Who, covers
 
 _PROTECTED = ("default", "kube-system", "kube-public")
 _TOKEN_PATH = "/var/run/secrets/kubernetes.io/serviceaccount"
+_DEFINITIONS = "customresourcedefinitions.apiextensions.k8s.io"
 _IN_NAMESPACE_ANYWAY = ("localsubjectaccessreviews.authorization.k8s.io",)
 
 # Written into every pod, and shared by all: stored documents are never changed in place.
@@ -50,12 +51,27 @@ class Admission:
                 self._complete_pod(kind, operation)
         elif operation.verb == "delete" and kind.resource == "namespaces" and operation.name in _PROTECTED:
             raise errors.forbidden("namespaces", "", operation.name, "this namespace may not be deleted")
+        elif operation.verb == "update" and kind.resource == _DEFINITIONS:
+            self._check_storage_version(operation)
         if (
             operation.verb in ("create", "update")
             and operation.user
             and kind.group == "rbac.authorization.k8s.io"
         ):
             self._check_escalation(kind, operation)
+
+    def _check_storage_version(self, operation: Operation) -> None:
+        """Objects are kept in one form, the storage version's: where a webhook converts, it has to stay."""
+        assert operation.new is not None
+        assert operation.old is not None
+        old, new = operation.old["spec"], operation.new["spec"]
+        asked = any(spec.get("conversion", {}).get("strategy") == "Webhook" for spec in (old, new))
+        if asked and _storage(old) != _storage(new) and any(self._registry.items(operation.name)):
+            why = (
+                "the lab's API keeps all objects in the storage version and does not convert them afterwards: "
+                "delete the objects before another version becomes the storage version"
+            )
+            raise errors.forbidden("customresourcedefinitions", "apiextensions.k8s.io", operation.name, why)
 
     def _check_namespace(self, kind: Kind, operation: Operation) -> None:
         name = operation.namespace
@@ -134,6 +150,10 @@ class Admission:
             subject = f'user "{who.name}" (groups=[{groups}])'
             why = f"{subject} is attempting to grant RBAC permissions not currently held:\n{lines}"
             raise errors.forbidden(kind.plural, kind.group, operation.name, why)
+
+
+def _storage(spec: Object) -> str:
+    return next((str(v.get("name")) for v in spec.get("versions", ()) if v.get("storage")), "")
 
 
 def _rule_text(rule: Object) -> str:

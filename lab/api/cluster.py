@@ -41,6 +41,11 @@ from lab.api.kinds import catalogue
 from lab.api.pki import ClusterKeys
 from lab.api.reactor import Reactor
 from lab.api.reviews import Reviews
+from lab.api.webhooks.admission import WebhookAdmission
+from lab.api.webhooks.caller import Caller
+from lab.api.webhooks.configurations import Configurations
+from lab.api.webhooks.conversion import Conversions, ConvertedForms
+from lab.api.webhooks.endpoint import ConvertedEndpoint
 from runtime.tasks import Supervisor
 
 VERSION = {
@@ -102,6 +107,10 @@ class Cluster:
             authenticators=[ClusterAuthenticator(reviewer, self.rbac)],
             authorizer=ClusterAuthorizer(self.rbac),
         )
+        self._backends = Backends(registry, keys)
+        caller = Caller(self._backends)
+        self._conversions = Conversions(registry, caller)
+        registry.reviewer = WebhookAdmission(Configurations(registry), caller, self._conversions.convert)
         DefinitionController(registry, reactor, self._serve_custom, self.server.unregister)
         for kind in catalogue.kinds():
             registry.add_kind(kind)
@@ -127,7 +136,11 @@ class Cluster:
         return DocumentEndpoint(kind, registry)
 
     def _serve_custom(self, kind: CustomKind) -> None:
-        self.server.register(DocumentEndpoint(kind, self.registry))
+        endpoint = DocumentEndpoint(kind, self.registry)
+        if kind.converted_from:
+            forms = ConvertedForms(self._conversions, kind, kind.converted_from)
+            endpoint = ConvertedEndpoint(kind, self.registry, forms)
+        self.server.register(endpoint)
 
     # --- objects from before ---
 
@@ -181,7 +194,7 @@ class Cluster:
 
     def aggregate(self, supervisor: Supervisor) -> None:
         """Passes on what APIServices give to other servers. Needs a running loop."""
-        backends = Backends(self.registry, self.keys)
+        backends = self._backends
         LocalServices(self.registry, self.reactor, self.server)
         availability = Availability(self.registry, self.reactor, backends, supervisor)
         self.server.fallback = AggregatingProxy(backends, availability).serve

@@ -22,11 +22,13 @@ from lab.api.pki import ClusterKeys
 
 
 class BackendError(Exception):
-    """Why there is nobody to call: the condition's reason, and a sentence."""
+    """Why there is nobody to call: the condition's reason, and a sentence; and, if it differs, the one about
+    the Service alone that a caller of webhooks gets."""
 
-    def __init__(self, reason: str, message: str) -> None:
+    def __init__(self, reason: str, message: str, service_text: str = "") -> None:
         super().__init__(message)
         self.reason = reason
+        self.service_text = service_text
 
 
 def complaint(error: Exception) -> str:
@@ -77,26 +79,28 @@ class Backends:
         """An address to call. Raises BackendError."""
         spec = api_service["spec"]
         reference = spec["service"]
-        namespace, name, port = (
-            reference.get("namespace", ""),
-            reference.get("name", ""),
-            reference.get("port", 443),
-        )
+        namespace, name = reference.get("namespace", ""), reference.get("name", "")
+        host, port = self.address(namespace, name, reference.get("port", 443))
+        return Backend(host, port, f"{name}.{namespace}.svc", self._context(spec))
+
+    def address(self, namespace: str, name: str, port: int) -> tuple[str, int]:
+        """Where a port of a Service is answered; ready addresses take turns. Raises BackendError."""
         service = self._registry.get("services", namespace, name)
         if service is None:
-            raise BackendError("ServiceNotFound", f'service/{name} in "{namespace}" is not present')
-        server_name = f"{name}.{namespace}.svc"
-        tls = self._context(spec)
+            words = f'service/{name} in "{namespace}" is not present'
+            raise BackendError("ServiceNotFound", words, f'service "{name}" not found')
         if service["spec"].get("type") == "ExternalName":
-            return Backend(service["spec"].get("externalName", ""), port, server_name, tls)
+            return service["spec"].get("externalName", ""), port
         chosen = next((p for p in service["spec"].get("ports", ()) if p.get("port") == port), None)
         if chosen is None:
             words = f'service/{name} in "{namespace}" is not listening on port {port}'
-            raise BackendError("ServicePortError", words)
+            text = f'no service port {port} found for service "{name}"'
+            raise BackendError("ServicePortError", words, text)
+        nobody = f'no endpoints available for service "{name}"'
         endpoints = self._registry.get("endpoints", namespace, name)
         if endpoints is None:
             words = f'cannot find endpoints for service/{name} in "{namespace}"'
-            raise BackendError("EndpointsNotFound", words)
+            raise BackendError("EndpointsNotFound", words, nobody)
         port_name = chosen.get("name", "")
         found: list[tuple[str, int]] = []
         for subset in endpoints.get("subsets", ()):
@@ -108,10 +112,9 @@ class Backends:
             found += [(a["ip"], p["port"]) for p in fitting for a in subset.get("addresses", ())]
         if not found:
             words = f'endpoints for service/{name} in "{namespace}" have no address with port "{port_name}"'
-            raise BackendError("MissingEndpoints", words)
+            raise BackendError("MissingEndpoints", words, nobody)
         self._turn += 1
-        host, number = found[self._turn % len(found)]
-        return Backend(host, number, server_name, tls)
+        return found[self._turn % len(found)]
 
     def _context(self, spec: Object) -> ssl.SSLContext:
         bundle = spec.get("caBundle", "")

@@ -48,6 +48,9 @@ class CustomKind(Kind):
         texts = {"type": "object", "additionalProperties": {"type": "string"}}
         declared = {**self.schema.get("properties", {}), **own, "metadata": texts}
         self._ruled_schema = {**self.schema, "properties": declared}
+        stored = next((v["name"] for v in spec["versions"] if v.get("storage")), self.version)
+        asked = spec.get("conversion", {}).get("strategy") == "Webhook"
+        self.converted_from = stored if asked and stored != self.version else ""  # by a webhook, from this
         self._preserve = bool(spec.get("preserveUnknownFields"))
 
     def decode(self, document: Object) -> tuple[Object, list[str]]:

@@ -37,7 +37,9 @@ def _environment() -> Any:
     from cel_expr_python import cel
     from cel_expr_python.ext import ext_math, ext_optional, ext_strings
 
-    variables = {"self": cel.Type.DYN, "oldSelf": cel.Type.DYN}
+    # Of rules, and of match conditions of admission hooks.
+    names = ("self", "oldSelf", "object", "oldObject", "request")
+    variables = dict.fromkeys(names, cel.Type.DYN)
     extensions = [ext_strings.ExtStrings(), ext_math.ExtMath(), ext_optional.ExtOptional()]
     return cel.NewEnv(variables=variables, extensions=extensions)
 

@@ -36,7 +36,10 @@ class Definitions(BuiltIn):
         if kind:
             names.setdefault("singular", kind.lower())
             names.setdefault("listKind", kind + "List")
-        spec.setdefault("conversion", {"strategy": "None"})
+        conversion = spec.setdefault("conversion", {"strategy": "None"})
+        service = conversion.get("webhook", {}).get("clientConfig", {}).get("service")
+        if service is not None:
+            service.setdefault("port", 443)
         for version in spec.get("versions", ()):
             version.setdefault("served", False)
             version.setdefault("storage", False)
@@ -94,6 +97,7 @@ class Definitions(BuiltIn):
                     )
         if names.get("kind") and names.get("kind") == names.get("listKind"):
             errors.invalid("spec.names.listKind", names["listKind"], "kind and listKind may not be the same")
+        _validate_conversion(spec.get("conversion", {}), errors)
         if not versions or sum(bool(version.get("storage")) for version in versions) != 1:
             errors.invalid(
                 "spec.versions", list(versions), "must have exactly one version marked as storage version"
@@ -140,6 +144,27 @@ class Definitions(BuiltIn):
 
     def cells(self, obj: Object, now: datetime.datetime) -> list[Any]:
         return [obj["metadata"]["name"], obj["metadata"].get("creationTimestamp", "")]
+
+
+def _validate_conversion(conversion: Object, errors: FieldErrors) -> None:
+    path = "spec.conversion"
+    strategy, webhook = conversion.get("strategy", ""), conversion.get("webhook")
+    if strategy not in ("None", "Webhook"):
+        errors.not_supported(f"{path}.strategy", strategy, ("None", "Webhook"))
+    elif strategy == "None":
+        if webhook is not None:
+            errors.forbidden(f"{path}.webhook", "should not be set when strategy is not set to Webhook")
+    elif webhook is None or not webhook.get("clientConfig"):
+        errors.required(f"{path}.webhook.clientConfig", "required when strategy is set to Webhook")
+    else:
+        config = webhook["clientConfig"]
+        if ("url" in config) == ("service" in config):
+            words = "exactly one of url or service is required"
+            errors.required(f"{path}.webhook.clientConfig", words)
+        reviews = webhook.get("conversionReviewVersions") or ()
+        if not {"v1", "v1beta1"} & set(reviews):
+            words = "must include at least one of v1, v1beta1"
+            errors.invalid(f"{path}.webhook.conversionReviewVersions", list(reviews), words)
 
 
 def _validate_column(column: Object, path: str, errors: FieldErrors) -> None:

@@ -1,7 +1,4 @@
-"""Leases, webhook configurations, APIServices: objects that concern the API itself.
-
-Webhook configurations are stored and served, but the lab's API does not call webhooks.
-"""
+"""Leases, webhook configurations, APIServices: objects that concern the API itself."""
 
 from __future__ import annotations
 
