@@ -2,7 +2,7 @@
 nor to another lab's.
 
 management  172.30.0.0/16          IPv4 in every lab: kubelet, agent and controller reach the API over it
-underlay    172.31.0.0/16, fd00:31::/64          the nodes' own addresses (InternalIP), on br-phy; tunnels
+underlay    172.31.0.0/16, fd00:31::/64          the nodes' own addresses (InternalIP); tunnels
 pods        10.10.N.0/24, fd00:10:10:N::/64     of the node with index N, counted from 1
 """
 

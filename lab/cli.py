@@ -13,7 +13,7 @@ from rich.table import Table
 from lab import apply as manifests
 from lab.cli_probe import exec_, matrix, probe
 from lab.console import existing, name_option, out, reporting, say
-from lab.directory import FAMILIES, labs
+from lab.directory import DATAPATHS, FAMILIES, labs
 from lab.errors import LabError
 from lab.handle import Lab
 
@@ -31,15 +31,22 @@ def main() -> None:
 )
 @click.option("--ip-family", type=click.Choice(FAMILIES), default="ipv4", show_default=True)
 @click.option(
+    "--datapath",
+    type=click.Choice(DATAPATHS),
+    default="userspace",
+    show_default=True,
+    help="Which datapath of Open vSwitch; kernel needs the module openvswitch.",
+)
+@click.option(
     "-f", "--filename", "files", multiple=True, type=click.Path(path_type=Path), help="Manifests to apply."
 )
 @reporting
-def up(name: str, nodes: int, ip_family: str, files: tuple[Path, ...]) -> None:
+def up(name: str, nodes: int, ip_family: str, datapath: str, files: tuple[Path, ...]) -> None:
     """Bring a lab up and leave it running."""
     documents = manifests.read(files)  # a typo in a file name is told before anything is made
     lab = Lab(name)
     begun = time.monotonic()
-    lab.up(nodes, ip_family, say)
+    lab.up(nodes, ip_family, say, datapath=datapath)
     if documents:
         try:
             asyncio.run(_apply(lab, documents))
@@ -105,7 +112,7 @@ def status(name: str, everything: bool) -> None:
     facts = lab.status()
     state = "ready" if facts["ready"] else facts["failed"] or "coming up"
     out.print(
-        f"lab {facts['name']}: {state}, {facts['family']}, API {facts['api']}",
+        f"lab {facts['name']}: {state}, {facts['family']}, {facts['datapath']} datapath, API {facts['api']}",
         highlight=False,
         soft_wrap=True,
     )

@@ -21,6 +21,7 @@ from pathlib import Path
 from lab.errors import LabError
 
 FAMILIES = ("ipv4", "ipv6", "dual")
+DATAPATHS = ("userspace", "kernel")
 _NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,18}[a-z0-9])?")
 
 
@@ -47,6 +48,7 @@ class LabFacts:
     controller_port: int = 10349
     created: float = field(default_factory=time.time)
     load: str = ""  # manifests that the API reads before it serves for the first time
+    datapath: str = "userspace"  # of every node's Open vSwitch
     with_nodes: bool = True  # False: only the control plane, on the host's own loopback
 
 

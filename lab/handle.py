@@ -17,7 +17,7 @@ from client import kubeconfig
 from client.rest import RestClient
 from lab import inventory, teardown
 from lab.addressing import MAX_NODES
-from lab.directory import FAMILIES, LabDirectory, LabFacts, new_token
+from lab.directory import DATAPATHS, FAMILIES, LabDirectory, LabFacts, new_token
 from lab.errors import LabError
 from lab.inventory import LabPod
 from lab.nodes import ovs
@@ -44,20 +44,37 @@ class Lab:
         return self.directory.name
 
     # -- life --------------------------------------------------------------------------------------
-    def up(self, nodes: int = 2, family: str = "ipv4", say: Say = _silent, load: Path | None = None) -> None:
+    def up(
+        self,
+        nodes: int = 2,
+        family: str = "ipv4",
+        say: Say = _silent,
+        load: Path | None = None,
+        datapath: str = "userspace",
+    ) -> None:
         """Bring the lab up and wait until it is ready. Raises LabError with the reason.
 
-        ``load``: manifests that the API reads before it serves, statuses included; as many as one likes."""
+        ``load``: manifests that the API reads before it serves, statuses included; as many as one likes.
+        ``datapath``: userspace, or kernel where the kernel has the module openvswitch."""
         if family not in FAMILIES:
             raise LabError(f"the IP family {family!r} is unknown; known are {', '.join(FAMILIES)}")
+        if datapath not in DATAPATHS:
+            raise LabError(f"the datapath {datapath!r} is unknown; known are {', '.join(DATAPATHS)}")
         if not 0 <= nodes <= MAX_NODES:
             raise LabError(f"a lab has 0 to {MAX_NODES} nodes, not {nodes}")
         if nodes:
             require_node_tools()
+            if datapath == "kernel":
+                ovs.require_kernel_datapath()
         if self.directory.exists:
             self._clear_a_crashed_one(say)
         facts = LabFacts(
-            self.name, new_token(), family, with_nodes=nodes > 0, load=str(load.resolve()) if load else ""
+            self.name,
+            new_token(),
+            family,
+            datapath=datapath,
+            with_nodes=nodes > 0,
+            load=str(load.resolve()) if load else "",
         )
         self.directory.create(facts)
         with open(self.directory.supervisor_log, "ab") as log:

@@ -1,4 +1,5 @@
-"""A node's own pair of ovsdb-server and ovs-vswitchd, with its run directory, and the bridge br-phy.
+"""A node's own pair of ovsdb-server and ovs-vswitchd, with its run directory, and the bridge br-phy that
+the userspace datapath needs.
 
 Both run in the foreground as children of the lab's supervisor: Open vSwitch's own monitor does not
 restart after SIGKILL. br-int is the agent's business and is not touched here.
@@ -7,7 +8,9 @@ restart after SIGKILL. br-int is the agent's business and is not touched here.
 from __future__ import annotations
 
 import asyncio
+import shlex
 import shutil
+import subprocess
 from pathlib import Path
 
 from lab.addressing import UNDERLAY_MTU
@@ -41,6 +44,19 @@ def require() -> None:
         raise LabError(f"{SCHEMA} is missing; Debian's openvswitch-switch brings it")
 
 
+def require_kernel_datapath() -> None:
+    """Raise LabError if this kernel has no Open vSwitch; load its module if it is only not loaded yet."""
+    if Path("/sys/module/openvswitch").exists():
+        return
+    modprobe = shutil.which("modprobe") or shutil.which("modprobe", path=_SBIN)
+    if modprobe and subprocess.run([modprobe, "openvswitch"], capture_output=True).returncode == 0:
+        return
+    raise LabError(
+        "the kernel datapath needs the kernel module openvswitch, which this kernel does not have "
+        "(`modprobe openvswitch` failed). Take the userspace datapath"
+    )
+
+
 def environment(node: NodeDirectory) -> dict[str, str]:
     """What points every Open vSwitch program at this node's pair."""
     return {"OVS_RUNDIR": str(node.ovs), "OVS_LOGDIR": str(node.log), "OVS_DBDIR": str(node.ovs)}
@@ -59,9 +75,12 @@ def database_command(node: NodeDirectory) -> list[str]:
     ]
 
 
-def switch_command(node: NodeDirectory) -> list[str]:
+def switch_command(node: NodeDirectory, datapath: str) -> list[str]:
+    """On the kernel datapath vswitchd is told to wait for the agent at each start: until the agent has put
+    the flows back it leaves alone what the kernel forwards. On the userspace datapath nothing is there to be
+    left alone, and br-phy would wait as well."""
     run_dir = node.ovs
-    return [
+    command = [
         program("ovs-vswitchd"),
         f"unix:{run_dir / 'db.sock'}",
         f"--unixctl={run_dir / 'ovs-vswitchd.ctl'}",
@@ -69,6 +88,13 @@ def switch_command(node: NodeDirectory) -> list[str]:
         "-vconsole:info",
         "-vsyslog:off",
     ]
+    if datapath == "userspace":
+        return command
+    wait = [
+        program("ovs-vsctl"), "--timeout=15", f"--db=unix:{run_dir / 'db.sock'}", "--no-wait",
+        "set", "Open_vSwitch", ".", "other_config:flow-restore-wait=true",
+    ]  # fmt: skip
+    return ["sh", "-c", f"{shlex.join(wait)} && exec {shlex.join(command)}"]
 
 
 async def create_database(node: NodeDirectory) -> None:
@@ -78,20 +104,27 @@ async def create_database(node: NodeDirectory) -> None:
         await run([program("ovsdb-tool"), "create", str(database), str(SCHEMA)])
 
 
-async def configure(node: NodeDirectory, namespace: str) -> None:
-    """Wait for the database, then declare br-phy and wait until vswitchd has made its interface."""
+def _vsctl(node: NodeDirectory) -> list[str]:
+    return [program("ovs-vsctl"), "--timeout=15", f"--db=unix:{node.ovs / 'db.sock'}"]
+
+
+async def initialize(node: NodeDirectory) -> None:
+    """Wait for the database and put its first row in."""
     socket = node.ovs / "db.sock"
     deadline = asyncio.get_running_loop().time() + 15.0
     while not socket.exists():
         if asyncio.get_running_loop().time() > deadline:
             raise LabError(f"ovsdb-server of {node.name} did not start; its log is in {node.log}")
         await asyncio.sleep(0.01)
-    vsctl = [program("ovs-vsctl"), "--timeout=15", f"--db=unix:{socket}"]
-    await run([*vsctl, "--no-wait", "init"])
+    await run([*_vsctl(node), "--no-wait", "init"])
+
+
+async def make_underlay_bridge(node: NodeDirectory, namespace: str) -> None:
+    """Declare br-phy and wait until vswitchd has made its interface."""
     # Waits for vswitchd: when it returns, the interface br-phy is there.
     await run(
         [
-            *vsctl,
+            *_vsctl(node),
             "--may-exist", "add-br", "br-phy",
             "--", "set", "bridge", "br-phy", "datapath_type=netdev", "fail_mode=standalone",
             "--", "set", "interface", "br-phy", f"mtu_request={UNDERLAY_MTU}",

@@ -7,7 +7,8 @@ two links to them.
 
 Control traffic never passes OVS, so a node whose vswitchd is dead still reaches API and controller; only
 tunnels pass br-phy. The userspace datapath sends a tunnel's packets only through a bridge of its own,
-which is why the underlay goes through OVS at all.
+which is why the underlay goes through OVS at all. On the kernel datapath there is no br-phy, and eth0
+carries the node's own address.
 """
 
 from __future__ import annotations
@@ -33,8 +34,11 @@ link set underlay up
     )
 
 
-async def make_node(control: str, name: str, addresses: NodeAddresses, journal: Journal) -> None:
-    """A node's namespace, linked to the control namespace. OVS takes eth0 afterwards (lab/nodes/ovs)."""
+async def make_node(
+    control: str, name: str, addresses: NodeAddresses, journal: Journal, datapath: str
+) -> None:
+    """A node's namespace, linked to the control namespace. On the userspace datapath OVS takes eth0
+    afterwards (lab/nodes/ovs)."""
     index = addresses.index
     await netns.make(name, journal)
     await netns.batch(
@@ -54,19 +58,18 @@ link set mgmt0 up
 link set eth0 up
 """,
     )
-    # A node of a cluster forwards; what the agent needs beyond that it sets itself. What arrives on eth0 is
-    # for OVS alone: it only taps the device, and the kernel would answer ARP for br-phy's address with the
-    # wrong MAC. No route leads back over eth0, so that the strict filter drops all IPv4.
-    await netns.write_sysctls(
-        name,
-        {
-            "net/ipv4/ip_forward": "1",
-            "net/ipv6/conf/all/forwarding": "1",
+    # A node of a cluster forwards; what the agent needs beyond that it sets itself.
+    sysctls = {"net/ipv4/ip_forward": "1", "net/ipv6/conf/all/forwarding": "1"}
+    if datapath == "userspace":
+        # What arrives on eth0 is for OVS alone: it only taps the device, and the kernel would answer ARP for
+        # br-phy's address with the wrong MAC. No route leads back over eth0, so that the strict filter drops
+        # all IPv4.
+        sysctls |= {
             "net/ipv4/conf/eth0/arp_ignore": "8",
             "net/ipv4/conf/eth0/rp_filter": "1",
             "net/ipv6/conf/eth0/disable_ipv6": "1",
-        },
-    )
+        }
+    await netns.write_sysctls(name, sysctls)
 
 
 async def remove_node(control: str, name: str, index: int, journal: Journal) -> None:
@@ -79,9 +82,10 @@ async def remove_node(control: str, name: str, index: int, journal: Journal) -> 
     await netns.remove(name, journal)
 
 
-async def address_underlay(name: str, addresses: NodeAddresses) -> None:
-    """Put the node's own address on br-phy, once vswitchd has made that interface."""
-    commands = f"link set br-phy mtu {UNDERLAY_MTU} up\n"
+async def address_underlay(name: str, addresses: NodeAddresses, datapath: str) -> None:
+    """Put the node's own address on br-phy (which vswitchd has made by now), or on eth0."""
+    device = "br-phy" if datapath == "userspace" else "eth0"
+    commands = f"link set {device} mtu {UNDERLAY_MTU} up\n"
     for address in addresses.underlay_prefixed:
-        commands += f"addr replace {address} dev br-phy{' nodad' if ':' in address else ''}\n"
+        commands += f"addr replace {address} dev {device}{' nodad' if ':' in address else ''}\n"
     await netns.batch(name, commands)

@@ -23,7 +23,11 @@ from lab.handle import Lab
 
 @contextmanager
 def running_lab(
-    prefix: str = "t", nodes: int = 2, family: str = "ipv4", base: Path | None = None
+    prefix: str = "t",
+    nodes: int = 2,
+    family: str = "ipv4",
+    base: Path | None = None,
+    datapath: str = "userspace",
 ) -> Iterator[Lab]:
     """A lab with a name of its own, up and ready; gone afterwards, whatever the test did to it.
 
@@ -31,7 +35,7 @@ def running_lab(
     lab = Lab(f"{prefix}-{secrets.token_hex(2)}", base)
     failed = True
     try:
-        lab.up(nodes, family, say=lambda text: print("lab:", text, file=sys.stderr))
+        lab.up(nodes, family, say=lambda text: print("lab:", text, file=sys.stderr), datapath=datapath)
         yield lab
         failed = False
     finally:
