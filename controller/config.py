@@ -16,7 +16,7 @@ from runtime.settings import DaemonConfig, check_address, notes
 DEFAULT_PATH = "/etc/antrea/antrea-controller.conf"
 
 # What this controller does when the gate is on. The other gates are known and without effect so far.
-IMPLEMENTED_GATES = ("NetworkPolicyStats",)
+IMPLEMENTED_GATES = ("AntreaPolicy", "NetworkPolicyStats")
 
 
 class ClientConnection(Section):
@@ -76,6 +76,12 @@ class Environment:
     namespace: str
     pod: str
     node: str
+    service_account: str = "antrea-controller"
+
+    @property
+    def account(self) -> str:
+        """The user that the Kubernetes API knows the controller as."""
+        return f"system:serviceaccount:{self.namespace}:{self.service_account}"
 
     @classmethod
     def read(cls) -> Environment:
@@ -83,6 +89,7 @@ class Environment:
             os.environ.get("POD_NAMESPACE", "") or "kube-system",
             os.environ.get("POD_NAME", ""),
             os.environ.get("NODE_NAME", ""),
+            os.environ.get("SERVICEACCOUNT_NAME", "") or "antrea-controller",
         )
 
 

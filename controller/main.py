@@ -15,9 +15,12 @@ from client import kubernetes_asyncio_light
 from client.rest import RestClient
 from computation.graph import Graph
 from controller import config, kubernetes
+from controller.admission import registration
+from controller.admission.registration import Circumstances
 from controller.agent_infos import AgentInfos
 from controller.api import groups, paths, policies, stats, system
 from controller.authentication import Access
+from controller.built_in_tiers import BuiltInTiers
 from controller.certificates import Certificates
 from controller.config import Environment, Settings
 from controller.info import ControllerInfo, InfoWriter
@@ -96,11 +99,15 @@ async def serve(supervisor: Supervisor, settings: Settings) -> None:
     server.path("/agentwatch", agent_watch.serve, long_running=True)
     server.path("/featuregates", gates.serve)
     paths.register_common(server, with_metrics=value.metrics)
+    known = registration.register(server, Circumstances(settings.gates, client, environment.account))
     server.health.add(
         "informer-sync",
         lambda: None if pump.synced.is_set() else "the first state is not computed yet",
         live=False,
     )
+    tiers = BuiltInTiers(client)
+    if settings.gates.enabled("AntreaPolicy"):
+        server.health.add("poststarthook/initialize-tiers", tiers.problem)
     server.health.add(
         "shutdown", lambda: "the process is ending" if supervisor.stopping else None, live=False
     )
@@ -117,11 +124,15 @@ async def serve(supervisor: Supervisor, settings: Settings) -> None:
     supervisor.start("pump", pump.run, OnCrash.END)
     for name, reflector in kubernetes.reflectors(client, sources).items():
         supervisor.start(f"follow-{name}", reflector.run)
+    for name, reflector in known.reflectors(client).items():
+        supervisor.start(f"follow-{name}-for-admission", reflector.run)
     supervisor.start("front-proxies", access.run)
     supervisor.start("certificates", certificates.run)
     supervisor.start("publish-ca", publisher.run)
     supervisor.start("controller-info", InfoWriter(client, info).run)
     supervisor.start("agent-infos", lambda: agent_infos.run(pump.synced))
+    if settings.gates.enabled("AntreaPolicy"):
+        supervisor.start("built-in-tiers", tiers.run)
 
 
 def _settings(path: str) -> Settings:

@@ -18,7 +18,7 @@ PROJECT = Path(__file__).parents[2]
 # As upstream's manifest renders it, every key with its default.
 UPSTREAM = """
 featureGates:
-  AntreaPolicy: true
+  Multicast: true
 clientConnection: {kubeconfig: /k, qps: 50, burst: 100}
 apiPort: 10349
 enablePrometheusMetrics: true
@@ -52,7 +52,7 @@ def test_every_key_of_upstream_is_known_and_idle_ones_are_named_once(tmp_path: P
     assert [word.strip(" .") for word in keys.rpartition(":")[2].split(",")] == [
         "clientConnection.qps", "clientConnection.burst", "nodeIPAM", "ipsecCSRSigner", "multicluster",
     ]  # fmt: skip
-    assert "AntreaPolicy" in gates
+    assert "Multicast" in gates
 
 
 def test_an_empty_file_and_none_mean_the_defaults(tmp_path: Path) -> None:
