@@ -18,6 +18,10 @@ import yaml
 
 MAX_DEPTH = 200
 MAX_NODES = 1_000_000
+MAX_ALIASED = 10_000
+"""Values that all aliases of a document may stand for: a few hundred bytes could stand for any number of
+them, and those of a short document are copied on the event loop."""
+
 _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 _CONSTANTS: dict[str, Any] = {
@@ -71,6 +75,7 @@ class _Builder:
         self._stack: list[_Open] = []
         self._anchors: dict[str, tuple[Any, int]] = {}
         self._nodes = 0
+        self._aliased = 0
         self._result: Any = None
         self._documents = 0
 
@@ -95,6 +100,9 @@ class _Builder:
                 if event.anchor not in self._anchors:
                     raise YAMLError(f"the alias *{event.anchor} has no anchor before it")
                 value, nodes = self._anchors[event.anchor]
+                self._aliased += nodes
+                if self._aliased > MAX_ALIASED:
+                    raise YAMLError("document contains excessive aliasing")
                 self._count(nodes)
                 self._add(copy.deepcopy(value), nodes)
             elif isinstance(event, yaml.DocumentStartEvent):

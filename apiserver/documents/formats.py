@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import ipaddress
 import re
 
@@ -183,6 +184,7 @@ def parse_address(value: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address |
         return None
 
 
+@functools.lru_cache(maxsize=256)  # of one block several rules ask, one after the other
 def parse_cidr(value: str) -> IPNetwork | None:
     """As lenient as the cluster with fields older than strict parsing: host bits and leading zeros pass."""
     address, slash, length = value.partition("/")

@@ -68,7 +68,7 @@ class Admission:
         asked = any(spec.get("conversion", {}).get("strategy") == "Webhook" for spec in (old, new))
         if asked and _storage(old) != _storage(new) and any(self._registry.items(operation.name)):
             why = (
-                "the lab's API keeps all objects in the storage version and does not convert them afterwards: "
+                "the lab's API keeps all objects in the storage version and does not convert them later: "
                 "delete the objects before another version becomes the storage version"
             )
             raise errors.forbidden("customresourcedefinitions", "apiextensions.k8s.io", operation.name, why)

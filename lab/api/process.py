@@ -13,6 +13,7 @@ import ipaddress
 import pathlib
 import socket
 import ssl
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -142,6 +143,8 @@ async def serve(options: Options, supervisor: Supervisor) -> Cluster:
     """Starts everything; returns once it serves. The supervisor ends it."""
     # Documents are trees: reference counting frees them, and the collector need not walk them all the time.
     gc.set_threshold(100_000, 50, 1000)
+    # Large objects are worked on in threads; each of the loop's system calls has to win the interpreter back.
+    sys.setswitchinterval(0.0005)
     state = options.state_dir
     state.mkdir(parents=True, exist_ok=True, mode=0o700)
     (state / "ready").unlink(missing_ok=True)
