@@ -66,6 +66,10 @@ class Delta(Protocol):
     def kind(self) -> str:
         """The kind of the patch object, for example ``AddressGroupPatch``."""
 
+    @property
+    def nodes(self) -> frozenset[str] | None:
+        """The nodes in whose view something changed (``encode`` gives None for every other); None: all."""
+
     def encode(self, media: Media, view: str | None, version: str) -> bytes | None:
         """The patch as a body, or None where nothing changed in this view (then no event is due)."""
 

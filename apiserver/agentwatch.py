@@ -64,7 +64,7 @@ class AgentWatch:
             raise errors.expired("The resourceVersion for the provided watch is not of this server.")
         form = negotiate(ctx.http.headers.get("Accept", ""), served=(JSON, PROTOBUF), watch=True, table=False)
         media = Media.PROTOBUF if form.media == PROTOBUF else Media.JSON
-        encoder = BodyEncoder(media, self._infos, node)
+        encoder = BodyEncoder(media, self._infos, node, self._stores.frames)
         watcher = Watcher(
             Selection(node=node),
             limit=self._watch_limit,
@@ -72,6 +72,7 @@ class AgentWatch:
             markers=True,
             on_close=aborter(ctx.http),
         )
+        await self._stores.turn()
         snapshot = self._stores.watch(self._infos, watcher.selection, version or None, watcher)
         first: list[bytes] = []
         pods = [Marker(*pod) for pod in self._known_pods(node)]

@@ -208,7 +208,7 @@ class StoreEndpoint(Endpoint):
             bookmarks=options.bookmarks,
             on_close=aborter(ctx.http),
         )
-        await self.stores.whole()
+        await self.stores.turn()
         snapshot = self.stores.watch([self.info.store], selection, since, watcher)
         first: list[bytes] = []
         asked = bool(options.send_initial_events) and options.bookmarks

@@ -20,7 +20,7 @@ from apiserver.history import Entry
 from apiserver.negotiation import JSON, PROTOBUF, Form
 from apiserver.resources import Object, ResourceInfo
 from apiserver.selection import object_of
-from apiserver.stores import Stored
+from apiserver.snapshot import SharedFrames, Stored
 from apiserver.watcher import ADDED, BOOKMARK, DELETED, MARKER, MODIFIED, Marker
 
 _encode = msgspec.json.Encoder().encode
@@ -51,16 +51,27 @@ class BodyEncoder:
     several.
     """
 
-    def __init__(self, media: Media, infos: Mapping[str, ResourceInfo], node: str) -> None:
+    def __init__(
+        self,
+        media: Media,
+        infos: Mapping[str, ResourceInfo],
+        node: str,
+        shared: SharedFrames | None = None,
+    ) -> None:
         self.content_type = JSON if media is Media.JSON else PROTOBUF + ";stream=watch"
         self._media = media
         self._infos = infos
         self._node = node
         self._first = next(iter(infos.values()))
+        self._shared = shared  # initial frames that other streams may want as well
+        self._prefixes: dict[str, bytes] = {}
 
     def _frame(self, event: str, info: ResourceInfo, kind: str, body: bytes) -> bytes:
         if self._media is Media.PROTOBUF:
-            return watch_frame(event, wrap_typed(type_meta(info.api_version, kind), body))
+            prefix = self._prefixes.get(kind)
+            if prefix is None:
+                prefix = self._prefixes[kind] = type_meta(info.api_version, kind)
+            return watch_frame(event, wrap_typed(prefix, body))
         head = f'{{"kind":"{kind}","apiVersion":"{info.api_version}"'.encode()
         return watch_line(event, head + (b"}" if body == b"{}" else b"," + body[1:]))
 
@@ -70,9 +81,17 @@ class BodyEncoder:
     def initial(self, store: str, stored: Stored) -> bytes:
         info = self._infos[store]
         record = stored.record
-        return self._frame(
-            ADDED, info, info.kind, record.encode(self._media, self._view(record), str(stored.version))
-        )
+        view = self._view(record)
+        if view is not None or self._shared is None:
+            return self._frame(ADDED, info, info.kind, record.encode(self._media, view, str(stored.version)))
+        key = (self._media, info.api_version, store, stored.version)
+        frame = self._shared.get(key)
+        if frame is None:
+            body = record.encode(self._media, None, str(stored.version))
+            frame = self._frame(ADDED, info, info.kind, body)
+            if record.span is None or len(record.span) > 1:
+                self._shared.keep(key, frame)
+        return frame
 
     def change(self, event: str, entry: Entry) -> bytes:
         info = self._infos[entry.resource]
@@ -192,9 +211,15 @@ class TransformEncoder:
         return watch_line("ERROR", _encode(status))
 
 
-def encoder_for(form: Form, info: ResourceInfo, node: str, query: Mapping[str, str]) -> Any:
+def encoder_for(
+    form: Form,
+    info: ResourceInfo,
+    node: str,
+    query: Mapping[str, str],
+    shared: SharedFrames | None = None,
+) -> Any:
     """The encoder of a watch of one resource."""
     if form.transform:
         return TransformEncoder(form, info, node, table.include_object(query.get("includeObject", "")))
     media = Media.PROTOBUF if form.media == PROTOBUF else Media.JSON
-    return BodyEncoder(media, {info.store: info}, node)
+    return BodyEncoder(media, {info.store: info}, node, shared)

@@ -11,6 +11,9 @@ from collections.abc import Hashable, Iterator
 
 from apis.record import Delta, Record
 
+FRAME_OVERHEAD = 200
+"""Bytes that a kept frame takes besides its own: a change may have a frame for each of 1,000 nodes."""
+
 
 class Entry:
     """A change with its version, and the frames made of it: each is encoded once and sent to all."""
@@ -41,7 +44,7 @@ class Entry:
     def keep(self, key: Hashable, frame: bytes) -> bytes:
         """Remembers an encoded frame, counted against the ring's bound."""
         self.frames[key] = frame
-        self._history.grew(len(frame))
+        self._history.grew(len(frame) + FRAME_OVERHEAD)
         return frame
 
 
@@ -70,7 +73,9 @@ class History:
         self.floor = entry.version
         # Frames encoded after the eviction for late watchers are counted but never subtracted: at worst
         # the ring is a little shorter than it may be until it has turned once.
-        self._bytes = max(0, self._bytes - sum(map(len, entry.frames.values())))
+        self._bytes = max(
+            0, self._bytes - sum([len(frame) + FRAME_OVERHEAD for frame in entry.frames.values()])
+        )
 
     def since(self, version: int) -> list[Entry]:
         """The entries later than ``version``, oldest first."""

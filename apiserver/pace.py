@@ -8,6 +8,7 @@ from collections import deque
 
 SLICE_SECONDS = 0.005
 WAKE_AT_ONCE = 16
+BEGIN_AT_ONCE = 2
 
 
 class Pace:
@@ -26,31 +27,67 @@ class Pace:
         self._until = time.monotonic() + SLICE_SECONDS
 
 
-class Waker:
-    """Wakes streams a few at a time.
+class Turns:
+    """Shares the event loop among the streams of a process.
 
-    A change that concerns a thousand watches makes a thousand coroutines ready; woken together they would all
-    run in one turn of the loop, and everybody else would wait for the last of them.
+    A change that concerns a thousand watches makes a thousand coroutines ready, and so does a thousand nodes
+    that connect at once; if all ran in one turn of the loop, everybody else would wait for the last of them.
+    Here a few run in each turn, and they share one slice of time. Streams with changes go before those that
+    send their initial state, of which one is finished before the next begins: half-made states are memory.
     """
 
     def __init__(self) -> None:
-        self._waiting: deque[asyncio.Event] = deque()
+        self._live: deque[asyncio.Event] = deque()
+        self._initial: deque[asyncio.Event] = deque()
         self._scheduled = False
+        self._until: float | None = None  # None: the slice begins when the first stream looks
 
     def wake(self, event: asyncio.Event) -> None:
+        """Set the event in one of the next turns."""
+        self._live.append(event)
+        self._schedule(event)
+
+    async def begin(self) -> None:
+        """Wait for the turn of an initial state."""
+        event = asyncio.Event()
+        self._initial.append(event)
+        self._schedule(event)
+        await event.wait()
+
+    def due(self) -> bool:
+        """Whether the slice of this turn is over."""
+        now = time.monotonic()
+        if self._until is None:
+            self._until = now + SLICE_SECONDS
+        return now >= self._until
+
+    async def rest(self, initial: bool) -> None:
+        """Wait for another turn."""
+        event = asyncio.Event()
+        if initial:
+            self._initial.appendleft(event)
+        else:
+            self._live.append(event)
+        self._schedule(event)
+        await event.wait()
+
+    def _schedule(self, event: asyncio.Event) -> None:
+        if self._scheduled:
+            return
         try:
             loop = asyncio.get_running_loop()
         except RuntimeError:  # published before the loop runs: nobody waits yet
+            self._live.remove(event)
             event.set()
             return
-        self._waiting.append(event)
-        if not self._scheduled:
-            self._scheduled = True
-            loop.call_soon(self._turn, loop)
+        self._scheduled = True
+        loop.call_soon(self._turn, loop)
 
     def _turn(self, loop: asyncio.AbstractEventLoop) -> None:
-        for _ in range(min(WAKE_AT_ONCE, len(self._waiting))):
-            self._waiting.popleft().set()
-        self._scheduled = bool(self._waiting)
+        self._until = None
+        for waiting, at_once in ((self._live, WAKE_AT_ONCE), (self._initial, BEGIN_AT_ONCE)):
+            for _ in range(min(at_once, len(waiting))):
+                waiting.popleft().set()
+        self._scheduled = bool(self._live or self._initial)
         if self._scheduled:
             loop.call_soon(self._turn, loop)

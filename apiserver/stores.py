@@ -3,30 +3,28 @@
 ``Stores`` holds every store of a process under one version counter. Whoever computes or accepts objects
 calls ``publish`` with changes; each gets a version, enters the table and the history, and is offered to the
 watchers that it concerns. Everything here is synchronous and belongs to the event loop's thread: a batch
-that is published in one call is seen by all watchers at once, and a snapshot is exact for its version.
+that is published in one call is seen by all watchers at once, and a snapshot is exact for its version. A
+batch that is too long for one call is published in parts between ``with stores.batch()``, and requests wait
+for ``whole`` before they look.
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable, Iterator
-from typing import NamedTuple
+from contextlib import contextmanager
 
 from apis.record import Change, Record
 from apiserver.errors import expired
 from apiserver.history import Entry, History
-from apiserver.pace import Waker
+from apiserver.pace import Turns
 from apiserver.selection import Selection
+from apiserver.snapshot import SharedFrames, Snapshot
+from apiserver.snapshot import Stored as Stored
 from apiserver.versions import Versions
 from apiserver.watcher import Watcher
 
 Key = tuple[str, str]
-
-
-class Stored(NamedTuple):
-    """A record and the version at which it became current."""
-
-    record: Record
-    version: int
 
 
 class _Store:
@@ -77,6 +75,13 @@ class _Store:
             self._dirty = False
         return self._order
 
+    def candidates(self, selection: Selection) -> list[Stored]:
+        """Objects among which are all that the selection wants, without looking at them."""
+        if selection.node:
+            table = self.table
+            return [table[key] for key in self.spanned.get(selection.node, ())]
+        return list(self.table.values())
+
     def watchers(self) -> Iterator[Watcher]:
         yield from self.unscoped
         for watchers in self.by_node.values():
@@ -95,7 +100,10 @@ class Stores:
         self.versions = versions or Versions()
         self.history = History(self.versions.current, history_entries, history_bytes)
         self._stores: dict[str, _Store] = {}
-        self._waker = Waker()
+        self.turns = Turns()  # in which the streams run
+        self.frames = SharedFrames()
+        self._whole = asyncio.Event()
+        self._whole.set()
         self._marked: dict[str, set[Watcher]] = {}  # the multiplexed watches by node
 
     # --- the writers' side ---
@@ -150,12 +158,40 @@ class Stores:
 
     @staticmethod
     def _offer_to_nodes(store: _Store, entry: Entry) -> None:
-        before = entry.old.span if entry.old is not None else None
-        after = entry.new.span if entry.new is not None else None
-        span = (before or frozenset()) | (after or frozenset()) if before != after else before or frozenset()
-        for node in store.by_node.keys() & span:
-            for watcher in store.by_node[node]:
+        before = (entry.old.span if entry.old is not None else None) or frozenset()
+        after = (entry.new.span if entry.new is not None else None) or frozenset()
+        changed = entry.delta.nodes if entry.delta is not None else None
+        if changed is not None:  # of the nodes that stay, only these are told
+            span = changed if before is after else (before ^ after) | changed
+        else:
+            span = before if before is after else before | after
+        by_node = store.by_node
+        if len(span) < len(by_node):
+            nodes = [node for node in span if node in by_node]
+        else:
+            nodes = [node for node in by_node if node in span]
+        for node in nodes:
+            for watcher in by_node[node]:
                 watcher.offer(entry)
+
+    @contextmanager
+    def batch(self) -> Iterator[None]:
+        """While it is open, what is published belongs together, and nobody new looks at a part of it."""
+        self._whole.clear()
+        try:
+            yield
+        finally:
+            self._whole.set()
+
+    async def whole(self) -> None:
+        """Returns when no batch is open."""
+        while not self._whole.is_set():
+            await self._whole.wait()
+
+    async def turn(self) -> None:
+        """Returns when it is this request's turn to open a watch, and no batch is open."""
+        await self.turns.begin()
+        await self.whole()
 
     def mark(self, node: str, namespace: str, name: str, uid: str) -> None:
         """Tells the node's multiplexed watches that all that follows from this Pod has been published."""
@@ -234,7 +270,7 @@ class Stores:
 
     def watch(
         self, names: Iterable[str], selection: Selection, since: int | None, watcher: Watcher
-    ) -> list[tuple[str, Stored]]:
+    ) -> Snapshot:
         """Registers ``watcher`` and returns the initial state as (store, object), store by store.
 
         ``since`` None: the full state, and live changes after it. Otherwise no initial state, and every
@@ -243,12 +279,12 @@ class Stores:
         names = list(names)
         if since is not None:
             self.check_known(since)
-        watcher.waker = self._waker
-        snapshot: list[tuple[str, Stored]] = []
+        watcher.turns = self.turns
+        parts: list[tuple[str, list[Stored]]] = []
         for name in names:
             store = self._stores.setdefault(name, _Store())
             if since is None:
-                snapshot += [(name, stored) for _, stored in self.items(name, selection)]
+                parts.append((name, store.candidates(selection)))
             if selection.node:
                 store.by_node.setdefault(selection.node, set()).add(watcher)
             else:
@@ -260,7 +296,7 @@ class Stores:
             for entry in self.history.since(since):
                 if entry.resource in wanted:
                     watcher.offer(entry)
-        return snapshot
+        return Snapshot(parts, None if selection.everything else selection)
 
     def unwatch(self, watcher: Watcher) -> None:
         marked = self._marked.get(watcher.selection.node)

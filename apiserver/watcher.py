@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from apiserver.history import Entry
-from apiserver.pace import Waker
+from apiserver.pace import Turns
 from apiserver.selection import Selection
 
 ADDED, MODIFIED, DELETED, BOOKMARK, MARKER = "ADDED", "MODIFIED", "DELETED", "BOOKMARK", "MARKER"
@@ -46,7 +46,7 @@ class Watcher:
         "closed",
         "markers",
         "selection",
-        "waker",
+        "turns",
     )
 
     def __init__(
@@ -66,7 +66,7 @@ class Watcher:
         self._limit = limit
         self._wake = asyncio.Event()
         self._woken = False  # whether the event is set, or about to be
-        self.waker: Waker | None = None  # of the stores that it is registered with
+        self.turns: Turns | None = None  # of the stores that it is registered with
         self._on_close = on_close  # ends a stream that hangs in a write
 
     def offer(self, entry: Entry) -> None:
@@ -96,8 +96,8 @@ class Watcher:
         self._pending.append(due)
         if not self._woken:
             self._woken = True
-            if self.waker is not None:
-                self.waker.wake(self._wake)
+            if self.turns is not None:
+                self.turns.wake(self._wake)
             else:
                 self._wake.set()
 

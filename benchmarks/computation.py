@@ -11,6 +11,10 @@
 
 Each measurement is a fresh process; of several the median is shown. The last row changes one pod (its
 address, and back) against the full state of the first shape, until the events are encoded.
+
+The rows of *steps* drive the middle of the controller (benchmarks.steps) with 1,000 nodes watching: for each
+event the longest step of the event loop, the longest turn (what a timer may have to wait), both in CPU time,
+and the seconds until everything has settled. The row of *connect* lets 1,000 nodes open three watches each.
 """
 
 from __future__ import annotations
@@ -28,10 +32,16 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from benchmarks import common, shapes
+from benchmarks import common, shapes, steps
 
 LAST_ROW = "one pod changes, against the first shape"
-ROWS = [*shapes.SHAPES, LAST_ROW]
+STEPS = {
+    f"steps, {name}: {event}": (shape, event)
+    for name, shape in zip(("25k namespaces", "100 namespaces"), shapes.SHAPES, strict=False)
+    for event in steps.EVENTS
+}
+CONNECT = "connect: 1,000 nodes, three watches each, first shape"
+ROWS = [*shapes.SHAPES, LAST_ROW, *STEPS, CONNECT]
 COLUMNS = [
     "shape",
     "compute s",
@@ -42,6 +52,12 @@ COLUMNS = [
     "policies",
     "p50 ms",
     "p99 ms",
+    "longest step ms",
+    "p99 step ms",
+    "longest turn ms",
+    "seconds",
+    "sent MB",
+    "growth MB",
     "note",
 ]
 
@@ -193,7 +209,13 @@ def measure_change(directory: Path) -> dict[str, Any]:
     return {"p50 ms": round(cuts[49], 4), "p99 ms": round(cuts[98], 4)}
 
 
-MEASURES = {"compute": measure_compute, "start": measure_start, "change": measure_change}
+MEASURES = {
+    "compute": measure_compute,
+    "start": measure_start,
+    "change": measure_change,
+    "steps": steps.measure_steps,
+    "connect": steps.measure_connect,
+}
 
 
 # --- outside --------------------------------------------------------------------------------------------
@@ -207,7 +229,10 @@ def fresh_process(measure: str, directory: Path) -> dict[str, Any]:
 
 
 def repeated(measure: str, directory: Path, times: int) -> dict[str, Any]:
-    results = [fresh_process(measure, directory) for _ in range(times)]
+    return _medians([fresh_process(measure, directory) for _ in range(times)])
+
+
+def _medians(results: list[dict[str, Any]]) -> dict[str, Any]:
     return {key: statistics.median(result[key] for result in results) for key in results[0]}
 
 
@@ -215,6 +240,19 @@ class Bench:
     def __init__(self, data: Path, times: int) -> None:
         self._data = data
         self._times = times
+        self._steps: dict[str, dict[str, dict[str, Any]]] = {}  # by shape and event
+
+    def _steps_of(self, shape: str, progress: common.Progress) -> dict[str, dict[str, Any]]:
+        """All events of a shape are measured one after the other in one process."""
+        if shape not in self._steps:
+            directory = self._directory(shape, progress)
+            progress(f"  all events of this shape, {self._times} times")
+            runs = [fresh_process("steps", directory)["rows"] for _ in range(self._times)]
+            self._steps[shape] = {
+                same[0]["event"]: _medians([{k: v for k, v in row.items() if k != "event"} for row in same])
+                for same in zip(*runs, strict=True)
+            }
+        return self._steps[shape]
 
     def _directory(self, shape: str, progress: common.Progress) -> Path:
         directory = self._data / str(list(shapes.SHAPES).index(shape))
@@ -226,7 +264,10 @@ class Bench:
         return directory
 
     def measure(self, row: str, progress: common.Progress) -> Mapping[str, Any]:
-        shape = next(iter(shapes.SHAPES)) if row == LAST_ROW else row
+        if row in STEPS:
+            shape, event = STEPS[row]
+            return self._steps_of(shape, progress)[event]
+        shape = next(iter(shapes.SHAPES)) if row in (LAST_ROW, CONNECT) else row
         if shapes.SHAPES[shape] is None:
             note = "waits for external entities, which are not built yet"
             progress("  " + note)
@@ -235,6 +276,9 @@ class Bench:
         if row == LAST_ROW:
             progress("  loading, then changing one pod 4,000 times")
             return repeated("change", directory, self._times)
+        if row == CONNECT:
+            progress("  loading, then connecting")
+            return repeated("connect", directory, self._times)
         result: dict[str, Any] = {}
         for measure in ("compute", "start"):
             progress(f"  {measure}, {self._times} times")

@@ -107,7 +107,10 @@ class Pending:
                     span = yield from group.span_in_steps()
                 else:
                     span = group.span()
-                if old is not None and span == old.span:
+                if old is None:
+                    if group.selection.larger_than(steps.STEP):
+                        yield from group.collect_in_steps()
+                elif span == old.span:
                     span = old.span  # equal sets are kept once
             delta = (yield from self._long_delta(group, span)) if group.much_changed else None
             change = self._group(ADDRESS_GROUPS, group, span, endings, delta)

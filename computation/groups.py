@@ -143,13 +143,14 @@ def _sort(
 class AddressGroup(Group):
     """Pods that may be at the other end of a rule. Its span is that of the policies that use it."""
 
-    __slots__ = ("respan", "targets")
+    __slots__ = ("_members", "respan", "targets")
 
     def __init__(self, selection: Selection) -> None:
         super().__init__(selection)
         # The applied-to groups of the policies that use this group, each with the number of such uses.
         self.targets: dict[AppliedToGroup, int] = {}
         self.respan = True  # whether the span of the published version may not be the present one
+        self._members: list[bytes] | None = None  # of the published version, of a large group
 
     @property
     def unused(self) -> bool:
@@ -160,6 +161,8 @@ class AddressGroup(Group):
 
     def published(self, view: str | None) -> list[bytes]:
         """The encoded members of the published version (every node sees all of them)."""
+        if self._members is not None:
+            return self._members
         found = [
             endpoint.address
             for label_set in self.selection.label_sets
@@ -167,6 +170,19 @@ class AddressGroup(Group):
             if endpoint.address is not None
         ]
         return found if not self.pending else _undone(found, self.pending.values(), None)
+
+    def collect_in_steps(self) -> Iterator[None]:
+        """Before the first version of a large group is told: have its members at hand for who encodes it."""
+        members: list[bytes] = []
+        for part in chunks(self.endpoints()):
+            members += [endpoint.address for endpoint in part if endpoint.address is not None]
+            yield
+        self._members = members
+
+    def told(self, delta: GroupDelta) -> None:
+        super().told(delta)
+        if delta.added or delta.removed or delta.replaced:
+            self._members = None
 
     def last_members(self) -> Generator[None, None, FixedMembers]:
         found: list[bytes] = []

@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
 
 from apis.envelope import WatchFrame
+from apiserver.pace import Pace
 from runtime import log, metrics
 
 logger = log.get("controller.inputs")
@@ -91,13 +92,15 @@ class Keys:
     def __contains__(self, key: Key) -> bool:
         return key[1] in self._names.get(key[0], ())
 
-    def without(self, other: Keys) -> list[Key]:
-        """The keys that are not in ``other``."""
-        return [
-            (namespace, name)
-            for namespace, names in self._names.items()
-            for name in names.difference(other._names.get(namespace, ()))
-        ]
+    def without(self, other: Keys) -> Iterator[Key | None]:
+        """The keys that are not in ``other``, and None for each namespace that was looked through. Keys may
+        be discarded meanwhile."""
+        for namespace in list(self._names):
+            yield None
+            names = self._names.get(namespace, set())
+            known = other._names.get(namespace)
+            for name in list(names) if known is None else names - known:
+                yield namespace, name
 
 
 class _Metadata(msgspec.Struct):
@@ -133,23 +136,34 @@ class Input:
 
     async def list_page(self, items: Sequence[msgspec.Raw]) -> None:
         assert self._listing is not None
+        pace = Pace()
         for item in items:
             key = self._take(item)
             if key is not None:
                 self._listing.add(key)
+            if pace.due():
+                await pace.rest()
         await self._queue.room()
         await asyncio.sleep(0)
 
     async def list_finished(self) -> None:
         assert self._listing is not None
+        pace = Pace()
         for key in self._known.without(self._listing):
-            self._forget(key)
+            if key is not None:
+                self._forget(key)
+            if pace.due():
+                await self._queue.room()
+                await pace.rest()
         self._listing = None
         self.listed = True
         self._queue.wake.set()
 
     async def events(self, events: Sequence[WatchFrame]) -> None:
+        pace = Pace()
         for event in events:
+            if pace.due():
+                await pace.rest()
             if event.type == "DELETED":
                 key = _key_of(event.object)
                 if key is not None:

@@ -79,6 +79,7 @@ async def serve(supervisor: Supervisor, settings: Settings) -> None:
         kubernetes.applications(graph, statistics, agent_infos),
         publish,
         markers.settled,
+        stores.batch,
     )
     server.authorizer = access.authorizer(pump.synced.is_set)
 

@@ -11,7 +11,7 @@ time only when a watch resumes from them.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import ClassVar, NamedTuple, Protocol
 
 from apis.controlplane.json import to_json
@@ -19,6 +19,8 @@ from apis.controlplane.wire import REMOVED_TAG, metadata_field
 from apis.record import Media
 
 _NO_LABELS: Mapping[str, str] = {}
+_NO_NODES: frozenset[str] = frozenset()
+_MANY = 64  # from so many members on, a patch keeps them by node
 
 
 class Member(NamedTuple):
@@ -60,7 +62,7 @@ class GroupDelta:
     ``leaving`` are nodes that lose the group by a change that follows at once; they are told only that.
     """
 
-    __slots__ = ("added", "leaving", "name", "removed", "replaced", "views")
+    __slots__ = ("_by_node", "added", "leaving", "name", "removed", "replaced", "views")
 
     def __init__(
         self,
@@ -77,25 +79,51 @@ class GroupDelta:
         self.removed = removed
         self.replaced = replaced
         self.leaving = leaving
+        self._by_node: dict[str, tuple[list[Member], list[Member]]] | None = None
+
+    def _views(self) -> dict[str, tuple[list[Member], list[Member]]]:
+        """By node: its added and removed members. Sorted once, for hundreds of nodes that ask."""
+        if self._by_node is None:
+            self._by_node = {}
+            for index, members in enumerate((self.added, self.removed)):
+                for member in members:
+                    view = self._by_node.get(member.node)
+                    if view is None:
+                        view = self._by_node[member.node] = ([], [])
+                    view[index].append(member)
+        return self._by_node
+
+    @property
+    def nodes(self) -> frozenset[str] | None:
+        """The nodes in whose view something changed; None: in that of all."""
+        if not self.added and not self.removed:
+            return _NO_NODES
+        if not self.views:
+            return None
+        return frozenset([member.node for member in (*self.added, *self.removed)]) - self.leaving
 
     @property
     def kind(self) -> str:
         return "AppliedToGroupPatch" if self.views else "AddressGroupPatch"
 
     def encode(self, media: Media, view: str | None, version: str) -> bytes | None:
-        added, removed = self.added, self.removed
+        added: Sequence[Member] = self.added
+        removed: Sequence[Member] = self.removed
         if view is not None and self.views:
             if view in self.leaving:
                 return None
-            added = tuple(member for member in added if member.node == view)
-            removed = tuple(member for member in removed if member.node == view)
+            if len(added) + len(removed) > _MANY:
+                added, removed = self._views().get(view, ((), ()))
+            else:
+                added = [member for member in added if member.node == view]
+                removed = [member for member in removed if member.node == view]
         if not added and not removed:
             return None
         name = self.name.encode()
         parts = [metadata_field(name, name, version)]
-        parts.extend(member.encoded for member in added)
+        parts.extend([member.encoded for member in added])
         # A removed member differs from an added one by its tag only.
-        parts.extend(REMOVED_TAG + member.encoded[1:] for member in removed)
+        parts.extend([REMOVED_TAG + member.encoded[1:] for member in removed])
         message = b"".join(parts)
         return message if media is Media.PROTOBUF else to_json(self.kind, message)
 
@@ -159,7 +187,7 @@ class GroupRecord:
 
     def encode(self, media: Media, view: str | None, version: str) -> bytes:
         name = self.name.encode()
-        message = metadata_field(name, name, version) + b"".join(self.members(view))
+        message = b"".join([metadata_field(name, name, version), *self.members(view)])
         return message if media is Media.PROTOBUF else to_json(self.kind, message)
 
     def tombstone(self, media: Media, version: str) -> bytes:
@@ -228,6 +256,7 @@ class _SpanOnly:
 
     __slots__ = ()
     kind: ClassVar[str] = "NetworkPolicy"
+    nodes: ClassVar[frozenset[str]] = _NO_NODES
 
     def encode(self, media: Media, view: str | None, version: str) -> bytes | None:
         return None

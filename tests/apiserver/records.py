@@ -85,6 +85,13 @@ class GroupDelta:
         self._old = old
         self._new = new
 
+    @property
+    def nodes(self) -> frozenset[str] | None:
+        if not self._new.has_views:
+            return None
+        nodes = self._old.span | self._new.span
+        return frozenset(node for node in nodes if self.encode(Media.JSON, node, "") is not None)
+
     def encode(self, media: Media, view: str | None, version: str) -> bytes | None:
         def members(record: GroupRecord) -> list[dict[str, Any]]:
             nodes = [view] if view is not None else sorted(record.members)
