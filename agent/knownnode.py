@@ -31,7 +31,10 @@ async def own_node(client: RestClient, name: str, directory: Path) -> NodeFacts:
     else:
         facts = await _quickly(client, name) or known
     if facts != known:
-        await asyncio.to_thread(write_private, path, _document(facts))
+        try:
+            await asyncio.to_thread(write_private, path, _document(facts))
+        except OSError as error:
+            logger.error("%s cannot be written: %s. A restart will need the Kubernetes API", path, error)
     return facts
 
 

@@ -94,7 +94,14 @@ async def serve(supervisor: Supervisor, settings: Settings) -> None:
     ids = ConjunctionIds(run_dir / "conjunction-ids")
     if not ids.trusted:
         leave_round(run_dir / ROUND_FILE)
-    programmer = FlowProgrammer(bridge.management_socket, node, run_dir, unixctl=value.ovs_run_dir)
+    programmer = FlowProgrammer(
+        bridge.management_socket,
+        node,
+        run_dir,
+        unixctl=value.ovs_run_dir,
+        last_round=bridge.round_number,
+    )
+    await bridge.remember_round(programmer.round)
     supervisor.on_close("the OpenFlow connection", programmer.stop)
     connectivity = PodConnectivity(programmer, node)
     connectivity.install_static()

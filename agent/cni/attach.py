@@ -338,7 +338,11 @@ class PodAttacher:
             return
         keep = {ip for interface in [*self._interfaces, *self.stale.values()] for ip in interface.ips}
         keep.update(ip for pod in known.values() for ip in pod.ips)
-        leaked = await asyncio.to_thread(self._ipam.collect, keep)
+        try:
+            leaked = await asyncio.to_thread(self._ipam.collect, keep)
+        except OSError as error:
+            logger.error("Addresses that no pod has cannot be freed: %s", error)
+            return
         if leaked:
             logger.info("Freed %d addresses that no pod of this node has: %s", len(leaked), _join(leaked))
 

@@ -32,6 +32,7 @@ logger = log.get(__name__)
 
 _LOCK = "lock"
 _POSITION = "last_reserved_ip."  # + index of the family's range, as host-local numbers its range sets
+_NEVER = -1
 _REMEMBERED = 65536  # released addresses kept in mind for each range
 
 
@@ -85,18 +86,16 @@ class HostLocalIPAM:
     """One directory of reservations, for one or two pod CIDRs. Synchronous: call it in a thread."""
 
     def __init__(self, directory: str | Path, pod_cidrs: Sequence[IPNetwork]) -> None:
-        """``directory`` is made if missing. Raises OSError; ValueError for a CIDR without room for a pod."""
+        """``directory`` is made when it is needed. Raises ValueError for a CIDR without room for a pod."""
         self.directory = Path(directory)
         for cidr in pod_cidrs:
             if cidr.num_addresses < 4:
                 raise ValueError(f"The podCIDR {cidr} has no room for a gateway and a pod.")
         self._ranges = [_Range(index, cidr) for index, cidr in enumerate(pod_cidrs)]
         self._reserved: dict[IPAddress, Owner] = {}
-        self._seen_change = -1
+        self._seen_change = _NEVER  # mtime of the directory, ns
         self._mutex = threading.Lock()
-        self.directory.mkdir(mode=0o755, parents=True, exist_ok=True)
-        with self._locked():
-            self._remove_leftovers()
+        self._unread: set[str] = set()  # files that have been complained of
 
     def allocate(self, container_id: str, ifname: str = "eth0") -> tuple[IPAddress, ...]:
         """One address of each CIDR. Asked again for the same interface, the same ones. Raises NoFreeAddress
@@ -153,15 +152,18 @@ class HostLocalIPAM:
     @contextmanager
     def _locked(self) -> Iterator[None]:
         with self._mutex:
+            self.directory.mkdir(mode=0o755, parents=True, exist_ok=True)
             fd = os.open(self.directory / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
             try:
                 fcntl.flock(fd, fcntl.LOCK_EX)
+                if self._seen_change == _NEVER:
+                    self._remove_leftovers()
                 if self.directory.stat().st_mtime_ns != self._seen_change:
                     self._load()
                 yield
                 self._seen_change = self.directory.stat().st_mtime_ns
             except BaseException:
-                self._seen_change = -1  # half-way: read the directory again before the next step
+                self._seen_change = _NEVER  # half-way: read the directory again before the next step
                 raise
             finally:
                 os.close(fd)
@@ -174,9 +176,11 @@ class HostLocalIPAM:
             except ValueError:
                 continue
             try:
-                self._reserved[ip] = _decode_owner(Path(entry.path).read_bytes())
+                self._reserved[ip] = owner = _decode_owner(Path(entry.path).read_bytes())
             except FileNotFoundError:
                 continue
+            if not owner.container_id or not owner.container_id.isprintable():
+                self._complain(entry.path, "it names no container: the address stays reserved")
 
     def _remove_leftovers(self) -> None:
         for path in self.directory.glob(".new-*"):
@@ -200,11 +204,21 @@ class HostLocalIPAM:
         raise NoFreeAddress(f"No address of {span.cidr} is free: all are reserved in {self.directory}.")
 
     def _position(self, span: _Range) -> IPAddress | None:
+        path = self.directory / f"{_POSITION}{span.index}"
         try:
-            ip = ipaddress.ip_address((self.directory / f"{_POSITION}{span.index}").read_text().strip())
-        except (OSError, ValueError):
+            ip = ipaddress.ip_address(path.read_text().strip())
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError) as error:
+            self._complain(str(path), f"{error}: the search for a free address begins with the first")
             return None
         return ip if ip.version == span.cidr.version else None
+
+    def _complain(self, path: str, what: str) -> None:
+        """Once for each file."""
+        if path not in self._unread:
+            self._unread.add(path)
+            logger.warning("The file %s of the address store cannot be used: %s", path, what)
 
     def _free(self, ip: IPAddress) -> None:
         (self.directory / str(ip)).unlink(missing_ok=True)

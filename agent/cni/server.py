@@ -78,7 +78,7 @@ class CNIServer:
             try:
                 async with self._locks.hold(interface.container_id):
                     await self._attacher.discard(interface)
-            except CNIError as error:
+            except (CNIError, OSError) as error:
                 logger.warning("%s", error)
 
     async def start(self) -> None:

@@ -61,9 +61,16 @@ class LocalServer:
         return self._tls.pair.certificate
 
     async def listen(self, address: str, port: int) -> tuple[str, int]:
-        """Open the socket and write the token. Raises OSError."""
+        """Open the socket and write the token. Raises ConfigurationError where the address is taken."""
         bound = await self._listener.listen(address, port, tls=self._tls.context)
-        write_private(self._token_file, self._token.encode())
+        try:
+            write_private(self._token_file, self._token.encode())
+        except OSError as error:
+            logger.error(
+                "%s cannot be written: %s. antctl on this node has no access until the agent is restarted",
+                self._token_file,
+                error,
+            )
         logger.info("The local API listens on %s port %d", *bound)
         return bound
 

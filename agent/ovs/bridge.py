@@ -78,6 +78,14 @@ class OVSBridge:
         ids = {"roundNum": str(value)}
         await self.database.transact(commands.set_bridge_external_ids(self.name, ids))
 
+    async def remember_round(self, value: int) -> None:
+        """For a start that finds no other record of it. A failure is logged."""
+        try:
+            if value != self.round_number:
+                await self.set_round_number(value)
+        except DatabaseError as error:
+            logger.error("The round number %d cannot be kept in OVSDB: %s", value, error)
+
     # flow-restore-wait: while set, a starting vswitchd forwards nothing on any of its bridges.
 
     @property

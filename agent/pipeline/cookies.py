@@ -43,13 +43,14 @@ def category_of(value: int) -> int:
     return value >> 40 & 0xFF
 
 
-def load_round(path: Path, fingerprint: str) -> int:
+def load_round(path: Path, fingerprint: str, last: int | None = None) -> int:
     """The round number for this layout of tables, remembered in ``path``.
 
-    An unreadable file begins a round that chance chooses: the last one must not be hit again. One that cannot
-    be written costs the next start another round, which sends every flow again.
+    ``last`` is the round that another place remembers: where the file does not say, the next one begins.
+    Where nobody can say, chance chooses, because the last one must not be hit again. A file that cannot be
+    written costs the next start another round, which sends every flow again.
     """
-    last = 0
+    elsewhere, last = last, 0
     try:
         kept = json.loads(path.read_text())
         last = int(kept["round"])
@@ -57,9 +58,9 @@ def load_round(path: Path, fingerprint: str) -> int:
             return last
         log.info("the tables have changed since round %d: flows get new cookies", last)
     except FileNotFoundError:
-        pass
+        last = elsewhere or 0
     except (OSError, ValueError, KeyError, TypeError) as error:
-        last = secrets.randbelow(0xFFFF)
+        last = elsewhere or secrets.randbelow(0xFFFF)
         log.warning("cannot read the round number in %s (%s): beginning a new round", path, error)
     number = last % 0xFFFF + 1
     try:

@@ -48,14 +48,20 @@ class FlowProgrammer:
     """One bridge's flows, groups and meters. All methods belong to one event loop."""
 
     def __init__(
-        self, socket: str | Path, node: NodeConfig, run_dir: Path, *, unixctl: str | Path | None = None
+        self,
+        socket: str | Path,
+        node: NodeConfig,
+        run_dir: Path,
+        *,
+        unixctl: str | Path | None = None,
+        last_round: int | None = None,
     ) -> None:
         """``socket``: the bridge's .mgmt socket. ``unixctl``: vswitchd's control socket, needed on netdev
-        only."""
+        only. ``last_round``: the number that counts where ``run_dir`` does not say."""
         self.socket = str(socket)
         self.node = node
         self.layout = Layout.for_node(node)
-        self.round = load_round(run_dir / ROUND_FILE, self.layout.fingerprint)
+        self.round = load_round(run_dir / ROUND_FILE, self.layout.fingerprint, last_round)
         self.restoration = Restoration(unixctl if node.userspace_datapath else None)
         self._cache = DatapathCache(self.restoration.control) if node.userspace_datapath and unixctl else None
         self._desired = Desired()

@@ -259,7 +259,8 @@ class PolicyController:
             self.readiness.note_realized(received)
 
     async def _keep_disk(self) -> None:
-        backoff = Backoff(initial=1.0, maximum=60.0)
+        backoff = Backoff(initial=1.0, maximum=30.0)
+        failed = False
         while True:
             await self._flush.wait()
             await asyncio.sleep(FLUSH_DELAY)
@@ -267,8 +268,11 @@ class PolicyController:
             try:
                 await self.disk.flush()
                 backoff.reset()
+                if failed:
+                    logger.info("The stored policies are up to date again")
+                failed = False
             except OSError as error:
-                delay = backoff.next()
+                failed, delay = True, backoff.next()
                 logger.error(
                     "The stored policies cannot be brought up to date, again in %.0f s: %s", delay, error
                 )

@@ -5,10 +5,11 @@ its uid, in ``network-policies``, ``applied-to-groups`` and ``address-groups``).
 takes longer than a policy may take, so they are written later, off the event loop; what happens in between
 is in a journal that is written *before* OVS is: at a start the datapath never knows more than the disk.
 
-The journal is a sequence of records (length, CRC, event), a new file for each flush, removed when the flush
-is complete. A torn or spoilt record ends the reading of its file; a spoilt object is left out. Neither ends
-the process. Nothing is forced to the medium: the directory is meant for a tmpfs, and a file survives the
-process as soon as the kernel has it.
+What cannot be read is named and left out; it never ends the process. Nothing is forced to the medium: the
+directory is meant for a tmpfs, and a file survives the process as soon as the kernel has it.
+
+While the disk takes nothing, that is said once, enforcement goes on, and what could not be written is kept in
+mind: the first write that succeeds begins with all of it, so that no record builds on one that is missing.
 """
 
 from __future__ import annotations
@@ -18,13 +19,13 @@ import contextlib
 import hashlib
 import os
 import re
-import zlib
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
-from agent.policies import wire
+from agent.policies import journal, wire
 from agent.policies.groups import Object
-from agent.policies.objects import Kind, Policy
+from agent.policies.journal import Journal
+from agent.policies.objects import Kind
 from agent.policies.stream import Deleted, Item, Patched, Put, decode
 from apis import envelope
 from runtime import log
@@ -36,12 +37,7 @@ DIRECTORIES = {
     Kind.APPLIED_TO_GROUP: "applied-to-groups",
     Kind.ADDRESS_GROUP: "address-groups",
 }
-_ORDER = (Kind.ADDRESS_GROUP, Kind.APPLIED_TO_GROUP, Kind.NETWORK_POLICY)  # groups before who needs them
-_CODES = {Kind.ADDRESS_GROUP: b"A", Kind.APPLIED_TO_GROUP: b"T", Kind.NETWORK_POLICY: b"P"}
-_KINDS = {code: kind for kind, code in _CODES.items()}
-_JOURNAL = re.compile(r"journal-(\d{8})")
 _SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")
-MAX_RECORD = 64 * 1024 * 1024
 
 
 class PolicyDisk:
@@ -49,12 +45,13 @@ class PolicyDisk:
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
-        self._journal: int | None = None  # file descriptor
-        self._number = 0
+        self._journal = Journal(directory)
         self._dirty: dict[tuple[Kind, str], Object | None] = {}
         self._files: dict[tuple[Kind, str], str] = {}
         self._replayed: set[tuple[Kind, str]] = set()
-        self._broken = False
+        self._missing: dict[tuple[Kind, str], Object | None] = {}  # not in the journal as it is now
+        self._failures = 0
+        self._synced = False
         self._synced_mark = directory / "synced"
 
     @property
@@ -66,107 +63,112 @@ class PolicyDisk:
     def has_unflushed(self) -> bool:
         return bool(self._dirty)
 
+    @property
+    def is_behind(self) -> bool:
+        """Whether a process that ended now would leave less than it knew: the disk took not everything."""
+        return bool(self._missing)
+
     # --- writing ---
 
     def record(self, events: Iterable[tuple[Item, Object | None]]) -> None:
         """Write events ahead, in one write. Each comes with the object that it led to (None: removed)."""
-        buffer = bytearray()
+        payloads: list[bytes] = []
+        changed: dict[tuple[Kind, str], Object | None] = {}
         for event, value in events:
-            payload = _payload(event)
+            payloads.append(journal.payload(event))
             assert isinstance(event, Put | Patched | Deleted)
-            buffer += len(payload).to_bytes(4, "big") + zlib.crc32(payload).to_bytes(4, "big") + payload
-            self._dirty[event.kind, _name(event)] = value
-        if not buffer:
+            changed[event.kind, _name(event)] = value
+        if not payloads:
             return
+        self._dirty.update(changed)
         try:
-            if self._journal is None:
-                self._journal = self._open_journal()
-            _write_all(self._journal, buffer)
-            self._broken = False
+            self._journal.append([*journal.whole(self._missing), *payloads])
         except OSError as error:
-            if not self._broken:
+            if not self._missing:
                 logger.error(
-                    "Policies cannot be written to %s, they would be lost in a restart: %s",
+                    "Policies cannot be written to %s: %s. What changes now would be lost in a restart",
                     self._directory,
                     error,
                 )
-            self._broken = True
+            self._missing.update(changed)
+            self._failures += 1
+            return
+        self._caught_up()
 
     async def flush(self) -> None:
         """Bring the files up to date, then drop the journal. Raises OSError; nothing is lost then."""
         work, self._dirty = self._dirty, {}
-        last = self._number
-        if self._journal is not None:
-            os.close(self._journal)
-            self._journal = None
+        last, failures = self._journal.number, self._failures
+        self._journal.close()
         try:
             await asyncio.to_thread(self._write_files, work)
-            await asyncio.to_thread(self._drop_journals, last)
+            await asyncio.to_thread(self._journal.drop, last)
         except BaseException:
             self._dirty = {**work, **self._dirty}
             raise
+        if self._failures == failures:
+            self._caught_up()
+
+    def _caught_up(self) -> None:
+        if self._missing:
+            logger.warning("Policies can be written to %s again, nothing is missing", self._directory)
+            self._missing.clear()
 
     def mark_synced(self) -> None:
-        """Remember that the full state has been received."""
+        """Remember that the full state has been received. Where that fails, the next flush does it."""
+        self._synced = True
         with contextlib.suppress(OSError):
             self._make_directories()
             self._synced_mark.touch(mode=0o600)
 
     def close(self) -> None:
-        if self._journal is not None:
-            os.close(self._journal)
-            self._journal = None
-
-    def _open_journal(self) -> int:
-        self._make_directories()
-        self._number = max([self._number, *self._journals()]) + 1
-        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
-        return os.open(self._directory / f"journal-{self._number:08}", flags, 0o600)
+        self._journal.close()
 
     def _make_directories(self) -> None:
         for name in DIRECTORIES.values():
             (self._directory / name).mkdir(mode=0o700, parents=True, exist_ok=True)
 
-    def _journals(self) -> dict[int, Path]:
-        found = {}
-        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
-            for path in self._directory.iterdir():
-                match = _JOURNAL.fullmatch(path.name)
-                if match:
-                    found[int(match[1])] = path
-        return dict(sorted(found.items()))
-
     def _write_files(self, work: dict[tuple[Kind, str], Object | None]) -> None:
+        """What has ended goes first: on a full disk that is what makes room."""
         self._make_directories()
         for (kind, name), value in work.items():
-            directory = self._directory / DIRECTORIES[kind]
-            old = self._files.get((kind, name))
-            new = None if value is None else _file_name(value)
-            if value is not None and new is not None:
-                temporary = directory / f".{new}.new"
-                with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
-                    file.write(_enveloped(kind, value))
-                os.replace(temporary, directory / new)
-                self._files[kind, name] = new
-            if old is not None and old != new:
-                (directory / old).unlink(missing_ok=True)
-                if new is None:
-                    del self._files[kind, name]
+            if value is None and (old := self._files.get((kind, name))) is not None:
+                (self._directory / DIRECTORIES[kind] / old).unlink(missing_ok=True)
+                del self._files[kind, name]
+        for (kind, name), value in work.items():
+            if value is not None:
+                self._write_file(kind, name, value)
+        if self._synced:
+            self._synced_mark.touch(mode=0o600)
 
-    def _drop_journals(self, last: int) -> None:
-        for number, path in self._journals().items():
-            if number <= last:
-                path.unlink(missing_ok=True)
+    def _write_file(self, kind: Kind, name: str, value: Object) -> None:
+        directory = self._directory / DIRECTORIES[kind]
+        old, new = self._files.get((kind, name)), _file_name(value)
+        temporary = directory / f".{new}.new"
+        try:
+            with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+                file.write(_enveloped(kind, value))
+            os.replace(temporary, directory / new)
+        except OSError:
+            with contextlib.suppress(OSError):
+                temporary.unlink()
+            raise
+        self._files[kind, name] = new
+        if old is not None and old != new:
+            (directory / old).unlink(missing_ok=True)
 
     # --- reading ---
 
     def load(self) -> Iterator[Put | Patched | Deleted]:
         """Everything on the disk as events: files, groups first, then journals. Blocking; never raises."""
-        for kind in _ORDER:
+        for kind in journal.ORDER:
             directory = self._directory / DIRECTORIES[kind]
             try:
                 names = sorted(os.listdir(directory))
-            except OSError:
+            except FileNotFoundError:
+                continue
+            except OSError as error:
+                logger.warning("The stored objects in %s are left out: %s", directory, error)
                 continue
             for name in names:
                 if name.startswith("."):
@@ -177,9 +179,9 @@ class PolicyDisk:
                 if put is not None:
                     self._files[kind, put.value.name] = name
                     yield put
-        for path in self._journals().values():
-            yield from self._load_journal(path)
-        self._number = max([self._number, *self._journals()])
+        for event in self._journal.read():
+            self._replayed.add((event.kind, _name(event)))
+            yield event
 
     def settle(self, value_of: Callable[[Kind, str], Object | None]) -> None:
         """After ``load`` has been applied: what came from a journal has to get into the files."""
@@ -197,53 +199,6 @@ class PolicyDisk:
             logger.warning("The stored object %s is left out, it cannot be read: %s", path, error)
             return None
 
-    def _load_journal(self, path: Path) -> Iterator[Put | Patched | Deleted]:
-        try:
-            data = path.read_bytes()
-        except OSError as error:
-            logger.warning("The journal %s is left out, it cannot be read: %s", path, error)
-            return
-        at = 0
-        while at + 8 <= len(data):
-            length, crc = (
-                int.from_bytes(data[at : at + 4], "big"),
-                int.from_bytes(data[at + 4 : at + 8], "big"),
-            )
-            payload = data[at + 8 : at + 8 + length]
-            if length > MAX_RECORD or len(payload) < length or zlib.crc32(payload) != crc:
-                break
-            at += 8 + length
-            try:
-                event = _event(payload)
-                self._replayed.add((event.kind, _name(event)))
-                yield event
-            except (wire.WireError, envelope.EnvelopeError, ValueError) as error:
-                logger.warning("A record of %s is left out, it cannot be read: %s", path, error)
-        if at < len(data):
-            logger.warning("The journal %s ends in an incomplete record; what follows it is left out", path)
-
-
-def _payload(event: Item) -> bytes:
-    if isinstance(event, Put):
-        return b"+" + _CODES[event.kind] + event.raw
-    if isinstance(event, Patched):
-        return b"~" + _CODES[event.kind] + event.raw
-    assert isinstance(event, Deleted)
-    return b"-" + _CODES[event.kind] + event.name.encode()
-
-
-def _event(payload: bytes) -> Put | Patched | Deleted:
-    operation, kind, raw = payload[:1], _KINDS.get(payload[1:2]), payload[2:]
-    if kind is None:
-        raise ValueError(f"it is of the unknown kind {payload[1:2]!r}")
-    if operation == b"+":
-        return Put(kind, decode(kind, raw), raw)
-    if operation == b"~" and kind is not Kind.NETWORK_POLICY:
-        return Patched(kind, wire.group_patch(kind, raw), raw)
-    if operation == b"-":
-        return Deleted(kind, raw.decode(), b"")
-    raise ValueError(f"it has the unknown operation {operation!r}")
-
 
 def _name(event: Put | Patched | Deleted) -> str:
     if isinstance(event, Put):
@@ -259,11 +214,4 @@ def _file_name(value: Object) -> str:
 
 
 def _enveloped(kind: Kind, value: Object) -> bytes:
-    raw = value.raw if isinstance(value, Policy) else wire.group_message(value)
-    return envelope.wrap(wire.API_VERSION, kind.singular, raw)
-
-
-def _write_all(descriptor: int, data: bytes | bytearray) -> None:
-    view = memoryview(data)
-    while view:
-        view = view[os.write(descriptor, view) :]
+    return envelope.wrap(wire.API_VERSION, kind.singular, journal.message(value))

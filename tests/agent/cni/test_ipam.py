@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 
 from agent.cni import ipam as module
 from agent.cni.ipam import HostLocalIPAM, NoFreeAddress
+from tests.support.smalldisk import small_disk
 
 V4 = ipaddress.ip_network("10.77.1.0/29")  # pods: .2 to .6
 V6 = ipaddress.ip_network("fd00::/125")  # pods: ::2 to ::7
@@ -81,6 +82,53 @@ def test_a_file_that_nobody_understands_keeps_its_address(directory: Path, conte
     (directory / "last_reserved_ip.0").write_bytes(content)
     (directory / "notes.txt").write_bytes(content)
     assert HostLocalIPAM(directory, [V4]).allocate("c") == (ip("10.77.1.3"),)
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("10.77.1.3", b""),
+        ("10.77.1.3", b"\x00\xff\x07"),
+        ("last_reserved_ip.0", b"10.77.1"),
+        ("last_reserved_ip.0", b"\xff"),
+    ],
+)
+def test_a_spoilt_file_is_named_once_and_costs_no_address(
+    directory: Path, caplog: pytest.LogCaptureFixture, name: str, content: bytes
+) -> None:
+    HostLocalIPAM(directory, [V4]).allocate("first")
+    (directory / name).write_bytes(content)
+    ipam = HostLocalIPAM(directory, [V4])
+    given_out = [str(ipam.allocate(f"c{number}")[0]) for number in range(2)]
+    assert len({"10.77.1.2", *given_out} - {"10.77.1.3" if name == "10.77.1.3" else ""}) == 3
+    assert caplog.text.count(str(directory / name)) == 1
+
+
+@pytest.mark.lab
+def test_a_full_disk_refuses_an_address_and_frees_one(directory: Path) -> None:
+    with small_disk(directory / "small") as disk:
+        ipam = HostLocalIPAM(disk.path / "store", [V4])
+        (first,) = ipam.allocate("a")
+        disk.fill()
+        with pytest.raises(OSError, match="No space"):
+            ipam.allocate("b")
+        assert ipam.reservations.keys() == {first}
+        assert ipam.release("a") == (first,), "giving back needs no room"
+        disk.empty()
+        (second,) = ipam.allocate("b")
+        assert second != first
+        assert HostLocalIPAM(disk.path / "store", [V4]).reservations.keys() == {second}
+        leftovers = [path.name for path in (disk.path / "store").iterdir() if path.name.startswith(".")]
+        assert leftovers == []
+
+
+def test_a_store_that_cannot_be_made_yet_is_made_later(directory: Path) -> None:
+    (directory / "file").touch()
+    ipam = HostLocalIPAM(directory / "file" / "store", [V4])
+    with pytest.raises(OSError):
+        ipam.allocate("a")
+    (directory / "file").unlink()
+    assert len(ipam.allocate("a")) == 1
 
 
 def test_an_address_comes_back_after_all_others_then_the_longest_free_first(directory: Path) -> None:

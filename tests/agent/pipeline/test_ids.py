@@ -164,6 +164,16 @@ def test_an_unreadable_round_is_followed_by_one_that_chance_chooses(tmp_path: Pa
     assert all(0 < number <= 0xFFFF for number in rounds)
 
 
+def test_where_the_file_says_nothing_another_record_counts(tmp_path: Path) -> None:
+    path = tmp_path / "round.json"
+    assert load_round(path, "x", 7) == 8
+    assert load_round(path, "x", 7) == 8
+    path.write_text("{not json")
+    assert load_round(path, "x", 8) == 9
+    path.unlink()
+    assert load_round(path, "x", 0xFFFF) == 1
+
+
 def test_a_round_that_was_left_does_not_come_back(tmp_path: Path) -> None:
     path = tmp_path / "round.json"
     leave_round(path)
