@@ -1,10 +1,11 @@
-"""Regenerates what comes from the .proto files of this folder: protobuf modules, and OpenAPI schemas.
+"""Regenerates what comes from this folder: protobuf modules, OpenAPI schemas, CustomResourceDefinitions.
 
-    python -m openapi.generate          writes apis/**/*_pb2.py(i) and apis/schemas.json
+    python -m openapi.generate          writes apis/**/*_pb2.py(i), apis/schemas.json and openapi/crds/*.yaml
     python -m openapi.generate --check  changes nothing; exit status 1 if a committed file is out of date
 
 The generated files are committed, so that running the project needs no protoc. A .proto file lies here at
-the path at which its module lies in the project: openapi/apis/meta/v1.proto gives apis/meta/v1_pb2.py.
+the path at which its module lies in the project: openapi/apis/meta/v1.proto gives apis/meta/v1_pb2.py. The
+CustomResourceDefinitions come from openapi/definitions.
 """
 
 from __future__ import annotations
@@ -16,10 +17,12 @@ from pathlib import Path
 from google.protobuf.descriptor_pb2 import FileDescriptorSet
 
 from openapi import schemas
+from openapi.definitions import manifests
 
 ROOT = Path(__file__).resolve().parent.parent
 SOURCES = ROOT / "openapi"
 SCHEMAS = Path("apis", "schemas.json")
+CRDS = Path("openapi", "crds")
 NO_MODULE = ("apis/system/",)  # upstream has no protobuf form of that group
 
 
@@ -46,7 +49,8 @@ def compile_into(target: Path) -> list[Path]:
 
 def main() -> int:
     with tempfile.TemporaryDirectory() as scratch:
-        generated = compile_into(Path(scratch))
+        written = manifests.write(Path(scratch, CRDS))
+        generated = compile_into(Path(scratch)) + [path.relative_to(scratch) for path in written]
         stale = [
             path
             for path in generated
