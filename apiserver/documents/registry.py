@@ -30,7 +30,8 @@ def document_of(stored: Stored) -> Object:
 
 
 class Registry:
-    """``journal`` gets (resource, namespace, name, document or None, version) before anybody is told."""
+    """``journal`` gets (resource, namespace, name, document or None, version) before the change happens; if
+    it raises, the change does not."""
 
     def __init__(self, stores: Stores) -> None:
         self.stores = stores
@@ -133,8 +134,10 @@ class Registry:
         metadata = document["metadata"]
         before = Document(old) if old is not None else None
         after = Document(new) if new is not None else None
+        upcoming = self.stores.version + 1
+        self.journal(kind.resource, metadata.get("namespace", ""), metadata["name"], new, upcoming)
         version = self.stores.publish([Change(kind.resource, before, after)])
-        self.journal(kind.resource, metadata.get("namespace", ""), metadata["name"], new, version)
+        assert version == upcoming
         for observer in self._observers:
             observer(kind, old, new)
         return Result(document, version)

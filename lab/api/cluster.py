@@ -172,11 +172,12 @@ class Cluster:
         """Records every change from now on."""
 
         def record(resource: str, namespace: str, name: str, document: Object | None, version: int) -> None:
-            journal.record(resource, namespace, name, document, version)
             if journal.wants_compaction:
-                journal.compact(self.entries())
+                journal.compact(self.entries())  # before the change, which the new journal then has
+            journal.record(resource, namespace, name, document, version)
 
         self.registry.journal = record
+        self.server.health.add("journal", lambda: journal.problem or None, live=False)
 
     # --- what a cluster has from the start ---
 

@@ -9,6 +9,9 @@ snapshot is written beside it in a thread; documents are immutable, so nothing h
     journal-N      one change a line: the same, or {"r":…, "v":…, "k": [namespace, name]} for a removal
 
 Both have a number: a snapshot N is complete once it is there, and journals N and later apply to it.
+
+When the disk is full (or fails) a change that cannot be appended is refused, its writer told, and nothing
+has happened; what is there is still read. The next change tries again: writing goes on once there is room.
 """
 
 from __future__ import annotations
@@ -18,12 +21,16 @@ import logging
 import os
 import pathlib
 import re
+import time
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 import msgspec
 
+from apiserver.errors import StatusError, internal
+
 _log = logging.getLogger(__name__)
+_COMPACT_AGAIN = 30.0  # seconds after a compaction that failed
 _COMPACT_FROM = 32 * 1024 * 1024
 _encode = msgspec.json.Encoder().encode
 _NAME = re.compile(r"^(snapshot|journal)-(\d+)$")
@@ -34,6 +41,18 @@ class Line(msgspec.Struct, omit_defaults=True):
     v: int
     o: dict[str, Any] | None = None
     k: tuple[str, str] | None = None
+
+
+class UnwrittenError(StatusError):
+    """A change that the disk did not take. Nothing has happened; later it may be taken."""
+
+    def __init__(self, folder: pathlib.Path, error: OSError) -> None:
+        why = (
+            f"the change could not be written to {folder} ({error.strerror}), so it has not been made: "
+            "free some space there and try again"
+        )
+        refused = internal(why)
+        super().__init__(refused.code, refused.reason, refused.message, refused.details)
 
 
 class Entry(NamedTuple):
@@ -56,6 +75,8 @@ class Journal:
         self._size = 0
         self._base = 0  # bytes of the snapshot
         self._compacting: asyncio.Task[None] | None = None
+        self._compact_after = 0.0  # a moment of the monotonic clock
+        self.problem = ""  # why the last change could not be written
 
     # --- reading ---
 
@@ -99,25 +120,35 @@ class Journal:
 
     def begin(self, entries: Iterable[Entry]) -> None:
         """Starts a new generation with the state as its snapshot."""
-        self._number += 1
-        self._write_snapshot(self._number, entries)
-        self._open()
+        try:
+            self._write_snapshot(self._number + 1, entries)
+        except OSError as error:
+            # What there was is still there, and journals that follow apply to it.
+            _log.error("no snapshot could be written to %s: %s", self._folder, error.strerror)
+            self._open(self._number + 1)
+            return
+        self._open(self._number + 1)
         self._remove_older(self._number)
 
-    def _open(self) -> None:
+    def _open(self, number: int) -> None:
+        """Turns to a new journal. Raises OSError, and then goes on with the one it has."""
+        path = self._folder / f"journal-{number}"
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         if self._descriptor >= 0:
             os.close(self._descriptor)
-        path = self._folder / f"journal-{self._number}"
-        self._descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-        self._size = 0
+        self._descriptor, self._number, self._size = descriptor, number, 0
 
     def _write_snapshot(self, number: int, entries: Iterable[Entry]) -> None:
         path = self._folder / f"snapshot-{number}"
         temporary = path.with_name(path.name + ".new")
-        with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
-            for entry in entries:
-                file.write(_encode(Line(entry.resource, entry.version, entry.document)) + b"\n")
-        os.replace(temporary, path)
+        try:
+            with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+                for entry in entries:
+                    file.write(_encode(Line(entry.resource, entry.version, entry.document)) + b"\n")
+            os.replace(temporary, path)
+        except OSError:
+            temporary.unlink(missing_ok=True)
+            raise
         self._base = path.stat().st_size
 
     def _remove_older(self, number: int) -> None:
@@ -131,29 +162,59 @@ class Journal:
     def record(
         self, resource: str, namespace: str, name: str, document: dict[str, Any] | None, version: int
     ) -> None:
-        """Appends one change."""
+        """Appends one change. Raises UnwrittenError, and then nothing of it is there."""
         key = (namespace, name) if document is None else None
         data = _encode(Line(resource, version, document, key)) + b"\n"
-        written = os.write(self._descriptor, data)
-        while written < len(data):
-            written += os.write(self._descriptor, data[written:])
+        try:
+            if self.problem:
+                os.ftruncate(self._descriptor, self._size)  # else the next line would be joined to a part
+            written = 0
+            while written < len(data):
+                written += os.write(self._descriptor, data[written:])
+        except OSError as error:
+            self._failed(error)
+            raise UnwrittenError(self._folder, error) from None
         self._size += len(data)
+        if self.problem:
+            _log.warning("changes are written to %s again", self._folder)
+            self.problem = ""
+
+    def _failed(self, error: OSError) -> None:
+        if not self.problem:
+            _log.error("changes cannot be written to %s and are refused: %s", self._folder, error.strerror)
+        self.problem = f"changes cannot be written to {self._folder}: {error.strerror}"
+        try:
+            os.ftruncate(self._descriptor, self._size)
+        except OSError:
+            pass  # tried again before the next change
 
     @property
     def wants_compaction(self) -> bool:
         running = self._compacting is not None and not self._compacting.done()
-        return self._size > max(_COMPACT_FROM, 2 * self._base) and not running
+        large = self._size > max(_COMPACT_FROM, 2 * self._base)
+        return large and not running and time.monotonic() >= self._compact_after
 
     def compact(self, entries: list[Entry]) -> None:
         """Begins a new journal now, and writes the state as its snapshot in a thread."""
-        self._number += 1
-        number = self._number
-        self._open()
+        number = self._number + 1
+        try:
+            self._open(number)
+        except OSError as error:
+            self._not_compacted(error)
+            return
         self._compacting = asyncio.create_task(self._compact(number, entries), name="journal-compaction")
 
     async def _compact(self, number: int, entries: list[Entry]) -> None:
-        await asyncio.to_thread(self._write_snapshot, number, entries)
-        await asyncio.to_thread(self._remove_older, number)
+        try:
+            await asyncio.to_thread(self._write_snapshot, number, entries)
+            await asyncio.to_thread(self._remove_older, number)
+        except OSError as error:
+            self._not_compacted(error)
+
+    def _not_compacted(self, error: OSError) -> None:
+        """The older snapshot and all journals after it stay, and say the same."""
+        self._compact_after = time.monotonic() + _COMPACT_AGAIN
+        _log.error("the journal in %s could not be compacted: %s", self._folder, error.strerror)
 
     def close(self) -> None:
         if self._descriptor >= 0:

@@ -134,7 +134,10 @@ def main() -> int:
     options = parse()
 
     async def run(supervisor: Supervisor) -> None:
-        await serve(options, supervisor)
+        try:
+            await serve(options, supervisor)
+        except OSError as error:
+            raise ConfigurationError(f"--state-dir {options.state_dir}: {error}") from error
 
     return process.run("lab.api", run)
 

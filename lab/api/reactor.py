@@ -12,9 +12,12 @@ import logging
 import time
 from collections.abc import Callable, Hashable
 
+from lab.api.journal import UnwrittenError
+
 _log = logging.getLogger(__name__)
 _SLICE_SECONDS = 0.005
 _RETRIES = 8
+_FULL_SECONDS = 1.0
 Work = Callable[[], None]
 
 
@@ -39,6 +42,8 @@ class Reactor:
             try:
                 work()
                 self._failures.pop(key, None)
+            except UnwrittenError:
+                self._later(_FULL_SECONDS, key, work)  # the disk is full: the journal says so
             except Exception:
                 self._failed(key, work)
             if until is not None and time.monotonic() >= until:
@@ -52,11 +57,14 @@ class Reactor:
             del self._failures[key]
             return
         _log.warning("the work %s failed and will be tried again", key, exc_info=count == 1)
+        self._later(0.05 * 2**count, key, work)
+
+    def _later(self, seconds: float, key: Hashable, work: Work) -> None:
         try:
             loop = asyncio.get_running_loop()
         except RuntimeError:
             return
-        loop.call_later(0.05 * 2**count, self.soon, key, work)
+        loop.call_later(seconds, self.soon, key, work)
 
     async def run(self) -> None:
         """Drains for as long as the task lives."""

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import pathlib
+import resource
+import shutil
 import signal
 import socket
 import subprocess
@@ -89,6 +92,112 @@ def test_what_was_answered_is_never_lost(own_api: LabApi) -> None:
         api.start()
         present = {item["metadata"]["name"] for item in api.get(POLICIES).json["items"]}
         assert not set(acknowledged) - present
+
+
+# --- a disk that takes no more ---
+
+
+def file_limit(api: LabApi, size: int) -> None:
+    """No file of the process grows beyond the size: what a full disk does, without one."""
+    assert api.process is not None
+    resource.prlimit(api.process.pid, resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
+
+
+def test_a_change_that_the_disk_does_not_take_is_refused_and_nothing_is_lost(own_api: LabApi) -> None:
+    api = own_api
+    api.create(POLICIES, policy("before"))
+    (journal,) = (api.state / "objects").glob("journal-*")
+    file_limit(api, journal.stat().st_size + 4000)
+    made, refused = [], None
+    for i in range(100):
+        answer = api.post(POLICIES, policy(f"p{i}"))
+        if answer.status != 201:
+            refused = answer
+            break
+        made.append(f"p{i}")
+    assert made
+    assert refused is not None
+    assert refused.status == 500
+    assert "could not be written to" in refused.json["message"]
+    assert "it has not been made" in refused.json["message"]
+
+    # what is there is served, and what was refused is not there
+    assert api.get(f"{POLICIES}/before").status == 200
+    assert api.get(f"{POLICIES}/p{len(made)}").status == 404
+    file_limit(api, journal.stat().st_size)
+    assert api.delete(f"{POLICIES}/before").status == 500
+    assert api.get(f"{POLICIES}/before").status == 200
+    assert api.get("/livez").status == 200
+    readiness = api.get("/readyz?verbose")
+    assert readiness.status == 500
+    assert b"[-]journal failed: changes cannot be written" in readiness.raw
+
+    resource.prlimit(api.process.pid, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY,) * 2)  # type: ignore[union-attr]
+    api.create(POLICIES, policy("after"))
+    assert api.get("/readyz").status == 200
+    # what the API's own controllers wanted to write meanwhile comes true as well
+    api.namespace("later")
+    eventually(lambda: api.get("/api/v1/namespaces/later/serviceaccounts/default").status == 200)
+    api.stop(signal.SIGKILL)
+    api.start()
+    present = {item["metadata"]["name"] for item in api.get(POLICIES).json["items"]}
+    assert present == {"before", *made, "after"}
+
+
+def test_controllers_try_again_once_the_disk_has_room(own_api: LabApi) -> None:
+    api = own_api
+    (journal,) = (api.state / "objects").glob("journal-*")
+    file_limit(api, journal.stat().st_size + 1500)  # room for the namespace, not for what belongs in it
+    api.post("/api/v1/namespaces", {"metadata": {"name": "tight", "annotations": {"fill": "x" * 900}}})
+    assert api.get("/readyz").status == 500
+    resource.prlimit(api.process.pid, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY,) * 2)  # type: ignore[union-attr]
+    eventually(lambda: api.get("/api/v1/namespaces/tight/serviceaccounts/default").status == 200)
+    eventually(lambda: api.get("/readyz").status == 200)
+
+
+FULL = """
+import pathlib, sys
+from lab.api.journal import Entry, Journal, UnwrittenError
+folder = pathlib.Path(sys.argv[1])
+filler = folder / "filler"
+filler.write_bytes(b"x" * 200_000)
+def thing(i):
+    return {"metadata": {"name": str(i)}, "data": "x" * 1000}
+journal = Journal(folder / "objects")
+journal.begin([])
+kept = set()
+for i in range(2000):
+    try:
+        journal.record("things", "", str(i), thing(i), i + 1)
+    except UnwrittenError:
+        break
+    kept.add(str(i))
+assert 100 < len(kept) < 2000, len(kept)
+assert journal.problem
+again = Journal(folder / "objects")          # a restart on the full disk
+entries, highest = again.load()
+assert {e.document["metadata"]["name"] for e in entries} == kept
+again.begin(entries)                         # no room for a snapshot
+filler.unlink()
+again.record("things", "", "late", thing("late"), 5000)
+entries, highest = Journal(folder / "objects").load()
+assert {e.document["metadata"]["name"] for e in entries} == kept | {"late"}
+assert highest == 5000
+print("kept", len(kept))
+"""
+
+
+def test_on_a_disk_that_is_really_full(tmp_path: pathlib.Path) -> None:
+    """A file system of 1 MiB in a mount namespace of its own, which ends with the process."""
+    mount = f"mount -t tmpfs -o size=1m tmpfs {tmp_path} && exec "
+    command = ["unshare", "-m", "sh", "-c", mount + '"$@"', "sh", sys.executable, "-c", FULL, str(tmp_path)]
+    if os.geteuid() or shutil.which("unshare") is None:
+        pytest.skip("needs root and util-linux's unshare, to mount a small file system")
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
+    if "mount:" in done.stderr:
+        pytest.skip(f"nothing may be mounted here: {done.stderr.strip()}")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("kept ")
 
 
 def test_sigterm_ends_it_within_five_seconds_and_streams_cleanly(own_api: LabApi) -> None:
