@@ -80,6 +80,7 @@ class Pump:
         self._publish = publish
         self._settled = settled
         self._together = together
+        self._until = 0.0  # when the present slice is over, whichever part of the work it began with
         self.synced = asyncio.Event()  # everything of the first lists is in the stores
 
     async def run(self) -> None:
@@ -90,6 +91,7 @@ class Pump:
             self._queue.wake.clear()
             if self._queue.operations:
                 await self._batch()
+                await asyncio.sleep(0)  # requests that waited for the end of the batch look now
 
     async def _load(self) -> None:
         """Take inputs until every first list is complete, and only then compute: once, not per page."""
@@ -99,6 +101,7 @@ class Pump:
         gc.disable()
         pods: list[Operation] = []
         while True:
+            self._until = time.perf_counter() + SLICE
             await self._take(pods)
             await self._report(pods)
             pods.clear()
@@ -116,6 +119,7 @@ class Pump:
 
     async def _batch(self) -> None:
         started = time.perf_counter()
+        self._until = started + SLICE
         taken: list[Operation] = []
         await self._take(taken)
         changes = await self._compute()
@@ -128,7 +132,6 @@ class Pump:
     async def _take(self, taken: list[Operation]) -> None:
         """Feed what is queued now to the graph; what arrives meanwhile belongs to the next batch."""
         operations = self._queue.operations
-        deadline = time.perf_counter() + SLICE
         for _ in range(len(operations)):
             operation = operations.popleft()
             try:
@@ -142,27 +145,23 @@ class Pump:
             else:
                 if operation.kind == "pods" and operation.value is not None:
                     taken.append(operation)
-            if time.perf_counter() > deadline:
+            if time.perf_counter() > self._until:
                 self._queue.taken()
-                await _pause()
-                deadline = time.perf_counter() + SLICE
+                await self._pause()
         self._queue.taken()
 
     async def _compute(self) -> list[Change]:
         changes: list[Change] = []
-        deadline = time.perf_counter() + SLICE
         for step in self._graph.steps():
             if step is not None:
                 changes.append(step)
-            if time.perf_counter() > deadline:
-                await _pause()
-                deadline = time.perf_counter() + SLICE
+            if time.perf_counter() > self._until:
+                await self._pause()
         return changes
 
     async def _publish_all(self, steps: Iterable[Change | None]) -> None:
         part: list[Change] = []
         weight = 0
-        deadline = time.perf_counter() + SLICE
         for step in steps:
             if step is not None:
                 part.append(step)
@@ -170,11 +169,10 @@ class Pump:
                 if weight >= WEIGHT:
                     self._send(part)
                     part, weight = [], 0
-            if time.perf_counter() > deadline:
+            if time.perf_counter() > self._until:
                 self._send(part)
                 part, weight = [], 0
-                await _pause()
-                deadline = time.perf_counter() + SLICE
+                await self._pause()
         self._send(part)
 
     def _send(self, changes: list[Change]) -> None:
@@ -184,23 +182,23 @@ class Pump:
         for resource, count in Counter([change.resource for change in changes]).items():
             CHANGES.labels(resource).inc(count)
 
+    async def _pause(self) -> None:
+        """After a slice that was filled: let others run.
+
+        Such work makes objects by the ten thousand, and nearly all of them stay. Python's collector would
+        walk through all that were made since it was last told to leave them alone, for 100 ms and more at a
+        time, and find nothing: what goes here goes by its reference count. In quiet times it works as always.
+        """
+        gc.freeze()
+        await asyncio.sleep(0)
+        self._until = time.perf_counter() + SLICE
+
     async def _report(self, pods: list[Operation]) -> None:
         """What follows from these Pods is in the stores."""
         for start in range(0, len(pods), SETTLED):
-            if start:
-                await asyncio.sleep(0)
+            if time.perf_counter() > self._until:
+                await self._pause()
             self._settled(pods[start : start + SETTLED])
-
-
-async def _pause() -> None:
-    """After a slice that was filled: let others run.
-
-    Such work makes objects by the ten thousand, and nearly all of them stay. Python's collector would walk
-    through all that were made since it was last told to leave them alone, for 100 ms and more at a time, and
-    find nothing: what goes here goes by its reference count. In quiet times it works as always.
-    """
-    gc.freeze()
-    await asyncio.sleep(0)
 
 
 def _weight(change: Change) -> int:

@@ -123,7 +123,8 @@ class GroupDelta:
         parts = [metadata_field(name, name, version)]
         parts.extend([member.encoded for member in added])
         # A removed member differs from an added one by its tag only.
-        parts.extend([REMOVED_TAG + member.encoded[1:] for member in removed])
+        if removed:
+            parts.append(REMOVED_TAG.join([b"", *[member.encoded[1:] for member in removed]]))
         message = b"".join(parts)
         return message if media is Media.PROTOBUF else to_json(self.kind, message)
 

@@ -21,7 +21,7 @@ import computation.links
 import computation.namespaces
 import computation.scopes
 import computation.steps
-from apis.record import Record
+from apis.record import Change, Media, Record
 from computation.graph import Graph
 from tests.computation import strategies
 from tests.computation.harness import Document, Stream, delete, encoded, member, upsert
@@ -144,6 +144,7 @@ class Computation(RuleBasedStateMachine):
             self.pause()
             if change is None:
                 continue
+            self.check_concerned(change)
             key = (change.resource, change.key[1])
             told[key] = told.get(key, 0) + 1
             assert told[key] <= (1 if change.resource == "networkpolicies" else 2)
@@ -159,6 +160,16 @@ class Computation(RuleBasedStateMachine):
         assert not self.graph.dirty
         assert list(self.graph.flush()) == []
         self.check_watches()
+
+    def check_concerned(self, change: Change) -> None:
+        """A delta names the nodes in whose view it is something: the server tells nobody else."""
+        if change.delta is None or change.new is None:
+            return
+        nodes = change.delta.nodes
+        for node in strategies.NODES:
+            view = node if change.new.has_views else None
+            if nodes is not None and node not in nodes:
+                assert change.delta.encode(Media.JSON, view, "7") is None
 
     def pause(self) -> None:
         """The flush is open, and others run."""
