@@ -11,7 +11,12 @@ from apiserver.render import HEADERS
 from apiserver.request import Context
 
 Check = Callable[[], str | Awaitable[str | None] | None]
-"""Returns None when all is well, else what is wrong."""
+"""Returns None when all is well, else what is wrong; a Remark where it is well enough."""
+
+
+class Remark(str):
+    """Something worth saying in ``?verbose`` that is no failure."""
+
 
 _ENDPOINTS = ("healthz", "livez", "readyz")
 
@@ -55,8 +60,8 @@ class HealthChecks:
                 lines.append(f"[+]{name} excluded: ok")
                 continue
             problem = await _run(check)
-            if problem is None:
-                lines.append(f"[+]{name} ok")
+            if problem is None or isinstance(problem, Remark):
+                lines.append(f"[+]{name} ok" + (f": {problem}" if problem else ""))
             else:
                 failed.append(name)
                 lines.append(f"[-]{name} failed: {problem}")

@@ -27,12 +27,18 @@ class ControllerInfo:
     """The present state of the process as the fields of an AntreaControllerInfo."""
 
     def __init__(
-        self, stores: Stores, environment: Environment, port: int, agents: Callable[[], int]
+        self,
+        stores: Stores,
+        environment: Environment,
+        port: int,
+        agents: Callable[[], int],
+        missing: Callable[[], str] = lambda: "",
     ) -> None:
         self._stores = stores
         self._environment = environment
         self._port = port
         self._agents = agents  # how many agents are connected
+        self._missing = missing  # a sentence on APIServices that are not there
 
     def document(self) -> dict[str, Any]:
         """The object without kind and apiVersion, fields in upstream's order."""
@@ -60,16 +66,18 @@ class ControllerInfo:
         document["networkPolicyControllerInfo"] = {key: value for key, value in numbers.items() if value}
         if agents := self._agents():
             document["connectedAgentNum"] = agents
-        document["controllerConditions"] = [
-            {"type": "ControllerHealthy", "status": "True", "lastHeartbeatTime": now_text()}
-        ]
+        condition = {"type": "ControllerHealthy", "status": "True", "lastHeartbeatTime": now_text()}
+        if missing := self._missing():
+            condition |= {"status": "False", "reason": "APIServiceMissing", "message": missing}
+        document["controllerConditions"] = [condition]
         document["apiPort"] = self._port
         return document
 
     def fingerprint(self) -> str:
         """What changes only when something besides the heartbeat does."""
         document = self.document()
-        del document["controllerConditions"]
+        for condition in document["controllerConditions"]:
+            del condition["lastHeartbeatTime"]
         return repr(document)
 
 

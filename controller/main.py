@@ -5,10 +5,13 @@ reflectors ──▶ inputs ──▶ pump: computation ──▶ stores ──�
 
 from __future__ import annotations
 
+import asyncio
+import signal
 from collections.abc import Sequence
 
 from apis.record import Change
 from apiserver.agentwatch import AgentWatch
+from apiserver.health import Remark
 from apiserver.listener import Listener
 from apiserver.server import ApiServer
 from client import kubernetes_asyncio_light
@@ -87,7 +90,7 @@ async def serve(supervisor: Supervisor, settings: Settings) -> None:
         return len({watcher.selection.node for watcher in stores.all_watchers()} - {""})
 
     gates = paths.FeatureGatesPath(client, environment.namespace, settings.gates)
-    info = ControllerInfo(stores, environment, value.api_port, agents)
+    info = ControllerInfo(stores, environment, value.api_port, agents, lambda: publisher.missing)
     for registered in (
         *policies.endpoints(stores, realization),
         *stats.endpoints(statistics),
@@ -113,10 +116,12 @@ async def serve(supervisor: Supervisor, settings: Settings) -> None:
         "shutdown", lambda: "the process is ending" if supervisor.stopping else None, live=False
     )
 
+    api_services = [f"{number}.{group}" for group, number in server.registry.group_versions()]
+    publisher = Publisher(client, environment.namespace, api_services)
+    publisher.current, certificates.publish = certificates.fresh_bundle, publisher.publish
+    server.health.add("apiservices", lambda: Remark(publisher.missing), live=False)
+
     # From here on things run.
-    publisher = Publisher(client, environment.namespace)
-    certificates.changed = publisher.publish
-    publisher.publish(certificates.ca)
     listener = Listener(server)
     supervisor.on_close("the API server", listener.close)
     address = await listener.listen(value.api_address or None, value.api_port, tls=tls.context)
@@ -128,8 +133,9 @@ async def serve(supervisor: Supervisor, settings: Settings) -> None:
     for name, reflector in known.reflectors(client).items():
         supervisor.start(f"follow-{name}-for-admission", reflector.run)
     supervisor.start("front-proxies", access.run)
-    supervisor.start("certificates", certificates.run)
-    supervisor.start("publish-ca", publisher.run)
+    certificates.look_after(supervisor)
+    publisher.start(supervisor)
+    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, certificates.rotate)
     supervisor.start("controller-info", InfoWriter(client, info).run)
     supervisor.start("agent-infos", lambda: agent_infos.run(pump.synced))
     if settings.gates.enabled("AntreaPolicy"):
