@@ -22,6 +22,7 @@ from pyroute2.netlink.exceptions import NetlinkError
 
 from agent.cni.results import Address, IPAddress
 from agent.nodes.gateway import FAMILY, link_index
+from agent.nodes.hostrules import HOST_ENDS
 from agent.nodes.netlink import open_namespace
 
 _SIOCETHTOOL = 0x8946
@@ -54,7 +55,7 @@ def create_pair(ipr: IPRoute, host_name: str, ifname: str, netns: str, pod_mac: 
         os.close(fd)
     index = link_index(ipr, host_name)
     keep_kernel_out(host_name)
-    ipr.link("set", index=index, state="up")
+    ipr.link("set", index=index, group=HOST_ENDS, state="up")
     (link,) = ipr.get_links(index)
     return str(link.get("address"))
 
@@ -65,7 +66,9 @@ def keep_kernel_out(host_name: str) -> None:
     The userspace datapath only taps the device: the kernel's own stack gets each frame as well. It would
     answer ARP for the gateway's address with the host end's MAC, take what is addressed to that MAC, and
     route it past every policy (measured: pods then reach peers through the gateway port, or nobody). A
-    strict reverse path filter drops all IPv4, since no route leads back over a host end.
+    reverse path filter drops all IPv4 with a source address, since the host end has no address and no route
+    leads back over it; what has none (broadcasts as DHCP's) is left to the rules of agent.nodes.hostrules,
+    which know the host ends by their link group.
     """
     for key, value in (
         (f"ipv4/conf/{host_name}/arp_ignore", "8"),

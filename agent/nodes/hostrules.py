@@ -7,6 +7,8 @@ One nftables table of our own (inet antrea), replaced as a whole in one transact
 - On the kernel datapath, packets that the node itself sends to its pods carry mark bit 31, by which the
   pipeline lets kubelet's probes pass whatever policies say. The userspace datapath does not see marks, and
   goes by the gateway's address.
+- The userspace datapath only taps the host ends of the pods' veth pairs: what arrives there is dropped before
+  the node's own stack looks at it (agent.cni.veth keeps it out by other means as well).
 """
 
 from __future__ import annotations
@@ -22,6 +24,7 @@ logger = log.get(__name__)
 
 TABLE = "inet antrea"
 HOST_LOCAL_MARK = 0x80000000
+HOST_ENDS = 0x616E  # the link group of the pods' host ends
 TIMEOUT = 10.0
 
 
@@ -72,6 +75,13 @@ def ruleset(config: NodeConfig, peer_cidrs: Iterable[IPNetwork]) -> str:
             "    type filter hook output priority mangle; policy accept;",
             f'    oifname "{config.gateway_name}" fib saddr type local '
             f"meta mark set meta mark or {HOST_LOCAL_MARK:#x}",
+            "  }",
+        ]
+    else:
+        lines += [
+            "  chain pods {",
+            "    type filter hook prerouting priority -450; policy accept;",
+            f"    iifgroup {HOST_ENDS} drop",
             "  }",
         ]
     lines += ["  chain postrouting {", "    type nat hook postrouting priority srcnat; policy accept;"]

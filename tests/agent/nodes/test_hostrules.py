@@ -49,6 +49,7 @@ def test_text_on_the_kernel_datapath() -> None:
 def test_the_userspace_datapath_has_no_use_for_marks() -> None:
     text = ruleset(replace(CONFIG, userspace_datapath=True), PEERS)
     assert "mark" not in text
+    assert "iifgroup 24942 drop" in text
     assert text.count("masquerade") == 2
 
 
