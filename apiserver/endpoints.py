@@ -290,12 +290,10 @@ class FunctionEndpoint(Endpoint):
         if self._functions.list is None:
             raise errors.method_not_allowed()
         options = read_options(self.info, ctx.query, ctx.info.namespace, watch=False)
-        chosen = options.selection
         documents = [
             document
             for document in await self._functions.list(ctx, ctx.info.namespace)
-            if (not chosen.name or document["metadata"].get("name") == chosen.name)
-            and (chosen.labels is None or chosen.labels.matches(document["metadata"].get("labels") or {}))
+            if options.selection.chooses(document)
         ]
         return await render.compressed(ctx, render.plain_list(ctx, self.info, documents))
 

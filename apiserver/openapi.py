@@ -253,6 +253,9 @@ _V3_ONLY = ("nullable", "oneOf", "anyOf", "not")
 def _to_v2(value: Any) -> Any:
     if isinstance(value, dict):
         out = {}
+        if list(map(list, value.get("allOf", ()))) == [["$ref"]]:
+            # In v2 the description stands beside the reference.
+            value = {**{key: inner for key, inner in value.items() if key != "allOf"}, **value["allOf"][0]}
         for key, inner in value.items():
             if key in _V3_ONLY and not isinstance(inner, Mapping | str):
                 continue

@@ -40,6 +40,15 @@ class Selection:
             self.namespace is None and not self.name and not self.node and not self.labels and not self.fields
         )
 
+    def chooses(self, document: Object) -> bool:
+        """The same of an object that is no record: without a node."""
+        metadata = document["metadata"]
+        if self.name and metadata.get("name") != self.name:
+            return False
+        if self.labels is not None and not self.labels.matches(metadata.get("labels") or {}):
+            return False
+        return all((get(document) == value) is not negated for get, value, negated in self.fields)
+
     def wants(self, record: Record) -> bool:
         if self.node:
             span = record.span

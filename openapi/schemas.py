@@ -49,7 +49,7 @@ def _reference(full_name: str) -> Schema:
     if full_name in _SPECIAL:
         return dict(_SPECIAL[full_name])
     if full_name.startswith(_META):
-        return {"$ref": f"{REF}io.{full_name}"}
+        return {"$ref": f"{REF}io.k8s.{full_name.removeprefix('k8s.io.')}"}
     package, kind = full_name.rsplit(".", 1)
     return {"$ref": REF + definition_name(GROUPS[package], kind)}
 
