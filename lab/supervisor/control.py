@@ -27,6 +27,26 @@ REQUEST_LIMIT = 1_000_000  # bytes
 REQUEST_TIMEOUT = 10.0  # seconds for a client to say what it wants
 
 
+def text(request: Mapping[str, Any], key: str, default: str | None = None) -> str:
+    """A field of a request that must be text. Raises LabError with a sentence."""
+    value = request.get(key, default)
+    if not isinstance(value, str) or not value:
+        raise LabError(f"{request.get('op')} needs {key!r}, a text; it got {_shown(value)}")
+    return value
+
+
+def number(request: Mapping[str, Any], key: str, default: float) -> float:
+    """A field of a request that must be a number, not negative. Raises LabError with a sentence."""
+    value = request.get(key, default)
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 1e9:
+        raise LabError(f"{request.get('op')} needs {key!r}, a number from 0 on; it got {_shown(value)}")
+    return float(value)
+
+
+def _shown(value: Any) -> str:
+    return "nothing" if value is None else json.dumps(value)[:80]
+
+
 class ControlServer:
     """Serves the operations in ``handlers``, by name."""
 

@@ -26,7 +26,7 @@ from lab.journal import Journal
 from lab.nodes import netns, ovs, topology
 from lab.processes import TOKEN_VARIABLE, resident_megabytes
 from lab.supervisor import plan
-from lab.supervisor.control import Progress
+from lab.supervisor.control import Progress, number, text
 from runtime.child import Child, ProcessSpec
 
 API_START_TIMEOUT = 30.0
@@ -375,33 +375,36 @@ class RunningLab:
     async def _on_add_node(self, request: dict[str, Any], progress: Progress) -> str:
         self._listeners.append(progress)
         try:
-            return await self.add_node(request.get("name"))
+            return await self.add_node(text(request, "name") if request.get("name") is not None else None)
         finally:
             self._listeners.remove(progress)
 
     async def _on_remove_node(self, request: dict[str, Any], progress: Progress) -> None:
         self._listeners.append(progress)
         try:
-            await self.remove_node(str(request.get("name")))
+            await self.remove_node(text(request, "name"))
         finally:
             self._listeners.remove(progress)
 
     async def _on_signal(self, request: dict[str, Any], progress: Progress) -> dict[str, Any]:
         """Signal a process; it is started again if that ends it. Returns the pid that was meant."""
-        child = self.child(str(request.get("process")))
+        child = self.child(text(request, "process"))
         pid = child.pid
-        child.signal(signal.Signals[str(request.get("signal") or "SIGKILL")])
+        name = text(request, "signal", "SIGKILL")
+        if name not in signal.Signals.__members__:
+            raise LabError(f"there is no signal {name!r}; SIGTERM and SIGKILL are the usual ones")
+        child.signal(signal.Signals[name])
         return {"pid": pid, "starts": child.starts}
 
     async def _on_stop_process(self, request: dict[str, Any], progress: Progress) -> float:
         """Stop a process and keep it stopped; returns how many seconds it took."""
-        child = self.child(str(request.get("process")))
+        child = self.child(text(request, "process"))
         before = time.monotonic()
-        await child.stop(float(request.get("grace", 5.0)))
+        await child.stop(number(request, "grace", 5.0))
         return time.monotonic() - before
 
     async def _on_start_process(self, request: dict[str, Any], progress: Progress) -> int | None:
-        child = self.child(str(request.get("process")))
+        child = self.child(text(request, "process"))
         child.start()
         return child.pid
 

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from lab.errors import LabError
-from lab.supervisor.control import ControlServer, Progress, SupervisorGone, call
+from lab.supervisor.control import ControlServer, Progress, SupervisorGone, call, number, text
 
 
 async def echo(request: dict[str, Any], progress: Progress) -> Any:
@@ -95,3 +95,24 @@ async def test_bytes_that_are_no_request_end_nothing(server: Path, data: bytes) 
 async def test_a_socket_without_a_server_says_so(tmp_path: Path) -> None:
     with pytest.raises(SupervisorGone, match="antrea-lab down"):
         await ask(tmp_path / "none.sock", op="echo")
+
+
+@pytest.mark.parametrize(
+    ("request_", "words"),
+    [
+        ({"op": "signal", "process": 7}, "signal needs 'process', a text; it got 7"),
+        ({"op": "signal"}, "signal needs 'process', a text; it got nothing"),
+        ({"op": "signal", "process": {"a": []}}, "signal needs 'process', a text; it got {\"a\": []}"),
+    ],
+)
+def test_fields_of_a_request_that_are_no_text(request_: dict[str, Any], words: str) -> None:
+    with pytest.raises(LabError) as caught:
+        text(request_, "process")
+    assert str(caught.value) == words
+
+
+@pytest.mark.parametrize("value", ["5", None, True, -1, 1e12, [1]])
+def test_fields_of_a_request_that_are_no_number(value: Any) -> None:
+    with pytest.raises(LabError, match="stop-process needs 'grace', a number from 0 on; it got "):
+        number({"op": "stop-process", "grace": value}, "grace", 5.0)
+    assert number({"op": "stop-process"}, "grace", 5.0) == 5.0

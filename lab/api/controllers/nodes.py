@@ -16,6 +16,7 @@ from apiserver.documents.registry import Registry
 from apiserver.errors import conflict
 from apiserver.resources import Object
 from lab.api.access.rbac import selects
+from lab.api.controllers.recorder import Recorder
 from lab.api.reactor import Reactor
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -73,6 +74,7 @@ class Scheduler:
         self._reactor = reactor
         self._turn = 0
         self._waiting: set[tuple[str, str]] = set()
+        self._recorder = Recorder(registry, "default-scheduler")
         registry.observe(self._observe)
 
     def _observe(self, kind: Kind, old: Object | None, new: Object | None) -> None:
@@ -102,11 +104,18 @@ class Scheduler:
         nodes = sorted(self._registry.items("nodes"), key=lambda node: node["metadata"]["name"])
         fitting = [node["metadata"]["name"] for node in nodes if not _why_not(pod, node)]
         if not fitting:
-            self._refuse(namespace, name, _summary(pod, nodes))
+            why = _summary(pod, nodes)
+            self._refuse(namespace, name, why)
+            self._tell(pod, "Warning", "FailedScheduling", why)
             return
         chosen = fitting[self._turn % len(fitting)]
         self._turn += 1
         bind(self._registry, namespace, name, chosen)
+        self._tell(pod, "Normal", "Scheduled", f"Successfully assigned {namespace}/{name} to {chosen}")
+
+    def _tell(self, pod: Object, type_: str, reason: str, message: str) -> None:
+        action = "Binding" if reason == "Scheduled" else "Scheduling"
+        self._recorder.tell(self._registry.kinds["pods"], pod, type_, reason, message, action)
 
     def _refuse(self, namespace: str, name: str, message: str) -> None:
         def change(obj: Object, _version: int) -> Object:

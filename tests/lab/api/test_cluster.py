@@ -360,3 +360,36 @@ def test_pods_of_a_node_that_has_gone(api: LabApi) -> None:
     api.create(path, pod("p", nodeName="n9"))
     api.delete("/api/v1/nodes/n9")
     eventually(lambda: api.get(f"{path}/p").status == 404, seconds=15)
+
+
+def test_a_deleted_pod_of_a_node_that_was_never_there(api: LabApi) -> None:
+    path = api.namespace("no-such-node") + "/pods"
+    api.create(path, pod("p", nodeName="never"))
+    assert api.delete(f"{path}/p").status == 200
+    assert api.get(f"{path}/p").json["metadata"]["deletionGracePeriodSeconds"] == 30
+    eventually(lambda: api.get(f"{path}/p").status == 404, seconds=15)
+
+
+def test_the_scheduler_tells_what_it_does(api: LabApi) -> None:
+    where = api.namespace("told")
+    api.create(f"{where}/pods", pod("placed"))
+    api.create(f"{where}/pods", pod("lost", nodeSelector={"no": "where"}))
+
+    def told(name: str) -> list[tuple[str, str, str]]:
+        found = api.get(f"{where}/events?fieldSelector=involvedObject.name%3D{name}").json["items"]
+        assert all(event["reportingComponent"] == "default-scheduler" for event in found)
+        return [(event["type"], event["reason"], event["message"]) for event in found]
+
+    (event,) = eventually(lambda: told("placed"))
+    assert event[:2] == ("Normal", "Scheduled")
+    assert event[2].startswith("Successfully assigned told/placed to n")
+    (event,) = eventually(lambda: told("lost"))
+    assert event[:2] == ("Warning", "FailedScheduling")
+    assert "nodes are available" in event[2]
+
+    api.create("/api/v1/nodes", node("n8"))  # told again, in the same event
+    item = f"{where}/events?fieldSelector=involvedObject.name%3Dlost"
+    eventually(lambda: "didn't match" in api.get(item).json["items"][-1]["message"])
+    api.merge("/api/v1/nodes/n8", {"metadata": {"labels": {"a": "b"}}})
+    eventually(lambda: any(e.get("series", {}).get("count", 0) >= 2 for e in api.get(item).json["items"]))
+    api.delete("/api/v1/nodes/n8")

@@ -296,16 +296,21 @@ def test_selectors_operations_and_conditions(hooks: Hooks) -> None:
 
 
 def test_equivalent_versions_of_custom_resources(hooks: Hooks) -> None:
-    body = definition("Twin", {"type": "object", "x-kubernetes-preserve-unknown-fields": True})
+    body = definition("Likewise", {"type": "object", "x-kubernetes-preserve-unknown-fields": True})
     first = body["spec"]["versions"][0]
     body["spec"]["versions"].append({**first, "name": "v2", "storage": False})
     establish(hooks.api, body)
-    rule = {"apiGroups": ["example.com"], "apiVersions": ["v1"], "resources": ["twins"], "operations": ["*"]}
+    rule = {
+        "apiGroups": ["example.com"],
+        "apiVersions": ["v1"],
+        "resources": ["likewises"],
+        "operations": ["*"],
+    }
     for name in ("equivalent", "exact"):
         hooks.server.handlers[f"/{name}"] = lambda _: ALLOW
     hooks.add(VALIDATING, "equivalent", [rule])
     hooks.add(VALIDATING, "exact", [rule], matchPolicy="Exact")
-    path = f"/apis/example.com/v2/namespaces/{hooks.namespace}/twins"
+    path = f"/apis/example.com/v2/namespaces/{hooks.namespace}/likewises"
     eventually(lambda: hooks.api.get(path).status == 200)
     hooks.api.create(path, {"metadata": {"name": "t"}})
     (seen,) = hooks.server.of("/equivalent?timeout=10s")
