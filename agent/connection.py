@@ -9,12 +9,16 @@ connection goes to another one, if there is one.
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import time
 from typing import Protocol
 
 from client.endpoint import Endpoint
 from client.errors import ConnectionFailed
 from client.rest import RestClient
 from runtime import version
+
+ASK_AGAIN_SECONDS = 30.0
 
 
 class Locator(Protocol):
@@ -47,11 +51,13 @@ class ControllerConnection:
         self._locator = locator
         self._client: RestClient | None = None
         self._lock = asyncio.Lock()
+        self._asked = float("-inf")  # when the locator was, on the monotonic clock
 
     async def connect(self) -> RestClient:
         """A client to a controller as it is to be found now. Raises ConnectionFailed."""
         async with self._lock:
             endpoint = await self._locator.locate()
+            self._asked = time.monotonic()
             client = self._client
             if client is not None:
                 known = client.endpoint
@@ -67,9 +73,16 @@ class ControllerConnection:
             return self._client
 
     async def current(self) -> RestClient:
-        """The client in use, without asking where the controller is. Raises ConnectionFailed."""
+        """The client in use, wherever the controller is now. Raises ConnectionFailed.
+
+        Now and then the locator is asked all the same: a watch lasts for hours, and the client has to learn
+        of a new CA before it opens another connection for a report."""
         if self._client is None:
             raise ConnectionFailed("No connection to antrea-controller has been made yet.")
+        if time.monotonic() - self._asked > ASK_AGAIN_SECONDS:
+            self._asked = time.monotonic()
+            with contextlib.suppress(ConnectionFailed):
+                await self._locator.locate()
         return self._client
 
     def failed(self) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import re
 import ssl
 import time
 from collections.abc import Sequence
@@ -36,6 +37,9 @@ QUICK = 2.0  # seconds for the Kubernetes API to answer when something is known 
 
 def server_name(namespace: str) -> str:
     return f"{SERVICE}.{namespace}.svc"
+
+
+_CERTIFICATE = "-----BEGIN CERTIFICATE-----(.*?)-----END CERTIFICATE-----"
 
 
 class _ConfigMap(msgspec.Struct):
@@ -231,7 +235,11 @@ class ControllerLocator:
         if not ca.strip():
             raise ValueError("there is no certificate")  # without one, the system's CAs would be trusted
         try:
-            self._tls = tls_context(ca_data=ca)
+            if self._tls is not None and _certificates(self._known.ca) <= _certificates(ca):
+                # Nothing is distrusted: clients in use can go on, and trust what comes next.
+                self._tls.load_verify_locations(cadata=ca)
+            else:
+                self._tls = tls_context(ca_data=ca)
         except (ssl.SSLError, TypeError) as error:
             raise ValueError(str(error)) from error
         self._known = replace(self._known, ca=ca)
@@ -239,6 +247,10 @@ class ControllerLocator:
     def _take_addresses(self, addresses: tuple[str, ...]) -> None:
         self._known = replace(self._known, addresses=addresses)
         self._rotation.replace(addresses)
+
+
+def _certificates(ca: str) -> frozenset[str]:
+    return frozenset("".join(text.split()) for text in re.findall(_CERTIFICATE, ca, re.DOTALL))
 
 
 def _addresses(slices: _Slices) -> list[str]:

@@ -7,6 +7,7 @@ import asyncio
 import pytest
 from aiohttp import web
 
+from agent import connection as connection_module
 from agent.connection import ControllerConnection, FixedController
 from agent.policies.stream import Item
 from agent.policies.watch import Watcher
@@ -55,6 +56,17 @@ async def test_the_same_answer_keeps_the_client_and_another_replaces_it() -> Non
     assert moved is not client
     assert moved.endpoint is second
     assert await connection.current() is moved
+    await connection.close()
+
+
+async def test_a_client_in_use_learns_of_a_new_authority(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connection_module, "ASK_AGAIN_SECONDS", -1.0)
+    locator = Locator(Endpoint("https://10.0.0.1:10349"), Endpoint("https://10.0.0.2:10349"), None)
+    connection = ControllerConnection(locator)
+    client = await connection.connect()
+    for _ in range(2):  # also where the locator has moved on, or fails
+        assert await connection.current() is client
+    assert locator.answers == []
     await connection.close()
 
 

@@ -160,3 +160,26 @@ async def test_no_certificate_means_no_connection(cluster: Cluster, ca: Any) -> 
     async with client_to(cluster.url) as kube:
         with pytest.raises(ConnectionFailed, match="antrea-ca holds no usable certificate"):
             await ControllerLocator(kube, no_headers).locate()
+
+
+async def test_a_client_goes_on_while_authorities_are_added_and_not_when_one_is_dropped(
+    cluster: Cluster,
+) -> None:
+    other = create_authority("other-ca").certificate.decode()
+
+    def trusted(endpoint: Endpoint) -> int:
+        assert endpoint.tls is not None
+        return len(endpoint.tls.get_ca_certs())
+
+    async with client_to(cluster.url) as kube:
+        locator = ControllerLocator(kube, no_headers)
+        before = await locator.locate()
+        assert trusted(before) == 1
+        cluster.ca = other + CA
+        during = await locator.locate()
+        assert during.tls is before.tls
+        assert trusted(before) == 2
+        cluster.ca = other
+        after = await locator.locate()
+        assert after.tls is not before.tls
+        assert trusted(after) == 1
