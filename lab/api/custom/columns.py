@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import functools
+import json
 import re
 from collections.abc import Callable
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 from apiserver.documents.kind import Heading
 from lab.api.kinds.table import human_duration, parse_time
 
+_JSON = json.JSONEncoder(separators=(",", ":"), sort_keys=True, ensure_ascii=False)
 _TOKEN = re.compile(
     r"""\.(?P<name>(?:[A-Za-z0-9_$/-]|\\.)+)
       | \[\?\(\s*@\.(?P<key>[A-Za-z0-9_.-]+)\s*==\s*(?P<quote>["'])(?P<value>.*?)(?P=quote)\s*\)\]
@@ -100,8 +102,8 @@ def cell(kind: str, values: list[Any], now: datetime.datetime) -> Any:
                 return None
             moment = parse_time(value)
             return human_duration((now - moment).total_seconds()) if moment else "<invalid>"
-        case _:
-            return value if isinstance(value, str) else None
+        case _:  # whatever it is, as text
+            return value if isinstance(value, str) else _JSON.encode(value)
 
 
 def definitions(columns: list[dict[str, Any]]) -> tuple[Heading, ...]:
