@@ -6,11 +6,10 @@ document, for the first value that Go would not have taken.
 
 from __future__ import annotations
 
-import json
 import types
 from collections.abc import Callable
 from functools import lru_cache
-from typing import Annotated, Any, Final, TypeVar, Union, get_args, get_origin
+from typing import Annotated, Any, Final, NamedTuple, TypeVar, Union, get_args, get_origin
 
 import msgspec
 
@@ -29,23 +28,21 @@ def unmarshal(text: bytes | msgspec.Raw, kind: type[T]) -> T:
     try:
         return decoder(text)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        # Go replaces what is not UTF-8 and goes on.
-        raw = bytes(text)
-        readable = raw.decode("utf-8", "replace")
-        problem = syntax.problem(readable.encode())
-        if problem is not None:
-            raise GoJSONError(problem) from None
-        try:
-            document = json.loads(readable, parse_int=_Number, parse_float=_Number, parse_constant=_Number)
-        except (ValueError, RecursionError):
-            raise GoJSONError("exceeded max depth") from None
-        found = _mismatch(document, kind, _Place())
-        if found is not None:
-            raise GoJSONError(found) from None
-        try:
-            return msgspec.convert(json.loads(readable), kind)
-        except (msgspec.MsgspecError, ValueError, RecursionError):
-            raise GoJSONError(f"json: {error}") from None
+        raise GoJSONError(_explain(bytes(text), kind) or f"json: {error}") from None
+
+
+def _explain(text: bytes, kind: Any) -> str | None:
+    """What Go would say of a text that could not be decoded."""
+    readable = text.decode("utf-8", "replace").encode()  # Go replaces what is not UTF-8 and goes on
+    problem = syntax.problem(readable)
+    if problem is not None:
+        return problem
+    try:
+        return _mismatch(_LOOSE.decode(readable), _shape(kind), _Place())
+    except RecursionError:
+        return "exceeded max depth"
+    except msgspec.MsgspecError:
+        return None
 
 
 @lru_cache(maxsize=256)
@@ -54,7 +51,10 @@ def _decoder(kind: Any) -> msgspec.json.Decoder[Any]:
 
 
 class _Number(str):
-    """A number as it was written."""
+    """A number that is no integer, as it was written."""
+
+
+_LOOSE: Final = msgspec.json.Decoder(float_hook=_Number)
 
 
 class _Place:
@@ -74,70 +74,64 @@ class _Place:
 
 
 def _word(value: Any) -> str:
-    if isinstance(value, _Number):
-        return "number"
     if isinstance(value, bool):
         return "bool"
+    if isinstance(value, int | float | _Number):
+        return "number"
     if isinstance(value, str):
         return "string"
     return "object" if isinstance(value, dict) else "array"
 
 
-def _mismatch(value: Any, annotation: Any, place: _Place) -> str | None:
+class _Shape(NamedTuple):
+    """A type as the search for a mismatch needs it."""
+
+    kind: str  # any, struct, array, map, integer, number, intstr, string, bool
+    name: str  # of the Go type
+    limits: tuple[int, int] = _INT32
+    inner: Any = None  # the annotation of what an array or map holds, or the struct's class
+
+
+def _mismatch(value: Any, shape: _Shape, place: _Place) -> str | None:
     """The first value below that does not fit, in Go's words."""
-    if value is None:
+    if value is None or shape.kind == "any":
         return None
-    plain, name = _resolve(annotation)
-    if plain is Any or plain is msgspec.Raw:
-        return None
-    if plain == (int | str):
-        if isinstance(value, str) and not isinstance(value, _Number):
+    word = _word(value)
+    if shape.kind == "intstr":
+        if word == "string":
             return None
-        return _mismatch_int(value, "int32", _INT32, place)
-    if isinstance(plain, type) and issubclass(plain, msgspec.Struct):
-        return _mismatch_struct(value, plain, name, place)
-    origin = get_origin(plain)
-    if origin in (list, tuple):
-        if not isinstance(value, list):
-            return place.message(_word(value), name)
-        return _first(_mismatch(item, get_args(plain)[0], place) for item in value)
-    if origin is dict:
-        if not isinstance(value, dict):
-            return place.message(_word(value), name)
-        return _first(_mismatch(item, get_args(plain)[1], place) for item in value.values())
-    if plain is int:
-        return _mismatch_int(value, name, _limits(annotation), place)
-    if plain is float:
-        return None if isinstance(value, _Number) else place.message(_word(value), name)
-    wanted = {str: "string", bool: "bool"}.get(plain)
-    if wanted is not None and _word(value) != wanted:
-        return place.message(_word(value), name)
-    return None
+        shape = _Shape("integer", "int32")
+    if shape.kind == "integer":
+        if word == "number" and not (isinstance(value, int) and shape.limits[0] <= value <= shape.limits[1]):
+            word = f"number {value}"
+        return None if word == "number" else place.message(word, shape.name)
+    if word != _WORDS[shape.kind]:
+        return place.message(word, shape.name)
+    if shape.kind == "struct":
+        fields = _fields(shape.inner)
+        inner = (
+            _mismatch(item, fields[key], _Place(shape.inner.__name__, (*place.fields, key)))
+            for key, item in value.items()
+            if key in fields
+        )
+    elif shape.kind in ("array", "map"):
+        item_shape = _shape(shape.inner)
+        items = value if shape.kind == "array" else value.values()
+        inner = (_mismatch(item, item_shape, place) for item in items)
+    else:
+        return None
+    return next((message for message in inner if message is not None), None)
 
 
-def _mismatch_int(value: Any, name: str, limits: tuple[int, int], place: _Place) -> str | None:
-    if not isinstance(value, _Number):
-        return place.message(_word(value), name)
-    try:
-        fits = limits[0] <= int(value) <= limits[1]
-    except ValueError:  # a fraction, an exponent, or thousands of digits
-        fits = False
-    return None if fits else place.message(f"number {value}", name)
+_WORDS: Final = {
+    "struct": "object", "map": "object", "array": "array", "number": "number", "string": "string",
+    "bool": "bool",
+}  # fmt: skip
 
 
-def _mismatch_struct(value: Any, cls: type[msgspec.Struct], name: str, place: _Place) -> str | None:
-    if not isinstance(value, dict):
-        return place.message(_word(value), name)
-    fields = {field.encode_name: field.type for field in msgspec.structs.fields(cls)}
-    return _first(
-        _mismatch(item, fields[key], _Place(cls.__name__, (*place.fields, key)))
-        for key, item in value.items()
-        if key in fields
-    )
-
-
-def _first(found: Any) -> str | None:
-    return next((message for message in found if message is not None), None)
+@lru_cache(maxsize=1024)
+def _fields(cls: type[msgspec.Struct]) -> dict[str, _Shape]:
+    return {field.encode_name: _shape(field.type) for field in msgspec.structs.fields(cls)}
 
 
 def _parts(annotation: Any) -> tuple[Any, list[Any]]:
@@ -156,27 +150,36 @@ def _parts(annotation: Any) -> tuple[Any, list[Any]]:
             return annotation, marks
 
 
-def _resolve(annotation: Any) -> tuple[Any, str]:
-    """The plain Python type and the name of the Go type."""
+@lru_cache(maxsize=4096)
+def _shape(annotation: Any) -> _Shape:
     plain, marks = _parts(annotation)
-    for mark in marks:
-        if isinstance(mark, Named):
-            return plain, mark.name
+    named = next((mark.name for mark in marks if isinstance(mark, Named)), "")
+    if plain == (int | str):
+        return _Shape("intstr", named)
     origin = get_origin(plain)
     if origin in (list, tuple):
-        return plain, "[]" + _resolve(get_args(plain)[0])[1]
+        item = get_args(plain)[0]
+        return _Shape("array", named or "[]" + _shape(item).name, inner=item)
     if origin is dict:
-        return plain, "map[string]" + _resolve(get_args(plain)[1])[1]
+        item = get_args(plain)[1]
+        return _Shape("map", named or "map[string]" + _shape(item).name, inner=item)
     if isinstance(plain, type) and issubclass(plain, GoStruct):
-        return plain, f"{plain.package}.{plain.__name__}"
+        return _Shape("struct", named or f"{plain.package}.{plain.__name__}", inner=plain)
     if plain is int:
-        return plain, "int64" if _limits(annotation)[1] > _INT32[1] else "int32"
-    return plain, {str: "string", bool: "bool", float: "float64"}.get(plain, getattr(plain, "__name__", "?"))
-
-
-def _limits(annotation: Any) -> tuple[int, int]:
-    _, marks = _parts(annotation)
-    for mark in marks:
-        if isinstance(mark, msgspec.Meta) and mark.le is not None and mark.ge is not None:
-            return int(mark.ge), int(mark.le)
-    return _INT32
+        limits = next(
+            (
+                (int(mark.ge), int(mark.le))
+                for mark in marks
+                if isinstance(mark, msgspec.Meta) and mark.ge is not None and mark.le is not None
+            ),
+            _INT32,
+        )
+        return _Shape("integer", named or ("int64" if limits[1] > _INT32[1] else "int32"), limits)
+    for candidate, kind, name in (
+        (str, "string", "string"),
+        (bool, "bool", "bool"),
+        (float, "number", "float64"),
+    ):
+        if plain is candidate:
+            return _Shape(kind, named or name)
+    return _Shape("any", named)

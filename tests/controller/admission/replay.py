@@ -84,10 +84,17 @@ async def fill_all(known: Known, existing: Sequence[dict[str, Any]]) -> None:
 class Webhooks:
     """The controller's webhooks on a socket of their own."""
 
-    def __init__(self, server: ApiServer, known: Known, session: aiohttp.ClientSession) -> None:
+    def __init__(
+        self, server: ApiServer, known: Known, client: RestClient, session: aiohttp.ClientSession
+    ) -> None:
         self.server = server
         self.known = known
+        self.client = client
         self.session = session
+
+    @property
+    def admission_paths(self) -> list[str]:
+        return [path for path in self.server.index_paths() if path.startswith(("/validate/", "/mutate/"))]
 
     async def post(self, path: str, body: bytes, headers: dict[str, str]) -> tuple[int, str]:
         async with self.session.post(path, data=body, headers=headers) as response:
@@ -117,7 +124,7 @@ async def webhooks(
         listener = Listener(server)
         address = await listener.listen("127.0.0.1", 0)
         async with aiohttp.ClientSession(f"http://127.0.0.1:{address[1]}") as session:
-            yield Webhooks(server, known, session)
+            yield Webhooks(server, known, used, session)
         await listener.close()
 
 
