@@ -2,7 +2,7 @@
 
 A DEL that comes before the last flows of earlier agents have been removed frees its port number early. Open
 vSwitch gives a freed number out again only after an hour, or when no other is left, and a vswitchd that was
-restarted meanwhile has only flows that this agent wants: no new pod meets flows that were meant for the old one.
+restarted meanwhile has only flows that this agent wants: no new pod meets flows meant for the old one.
 """
 
 from __future__ import annotations
