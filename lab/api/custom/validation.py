@@ -72,16 +72,16 @@ def _is_base64(text: str) -> bool:
     return True
 
 
-_GO_DURATION = re.compile(r"[-+]?(0|((\d+\.?\d*|\.\d+)(ns|us|µs|μs|ms|s|m|h))+)")
-_SPOKEN_DURATION = re.compile(  # "2 days", and any text that has one in it
-    r"\d+\s*(ns|nano|us|µs|micro|ms|milli|s|sec|m|min|h|hr|hour|d|day|w|wk|week)(?![a-z])"
-    r"|\d+\s*(nano|micro|milli|sec|min|hour|day|week)",
-    re.IGNORECASE,
+# By RE2, because numbers may be as long as a client likes.
+_GO_DURATION = r"^[-+]?(0|((\d+\.?\d*|\.\d+)(ns|us|µs|μs|ms|s|m|h))+)$"
+_SPOKEN_DURATION = (  # "2 days", and any text that has one in it
+    r"(?i)\d\s*(ns|nano|us|µs|micro|ms|milli|s|sec|m|min|h|hr|hour|d|day|w|wk|week)([^a-z]|$)"
+    r"|\d\s*(nano|micro|milli|sec|min|hour|day|week)"
 )
 
 
 def _is_duration(text: str) -> bool:
-    return bool(_GO_DURATION.fullmatch(text) or _SPOKEN_DURATION.search(text))
+    return patterns.matches(_GO_DURATION, text) or patterns.matches(_SPOKEN_DURATION, text)
 
 
 _HOST = re.compile(

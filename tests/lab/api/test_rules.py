@@ -11,6 +11,7 @@ import pytest
 from apiserver.documents.fielderrors import FieldErrors
 from lab.api.custom import patterns, rules
 from lab.api.custom.expressions import ENGINE
+from lab.api.custom.validation import validate
 from tests.lab.api.process import LabApi
 from tests.lab.api.test_custom_resources import DEFINITIONS, definition, establish
 
@@ -212,6 +213,8 @@ def test_a_pattern_takes_linear_time() -> None:
     began = time.monotonic()
     assert not patterns.matches("^(a+)+$", "a" * 100_000 + "!")
     assert patterns.matches("(a|aa)+$", "a" * 100_000)
+    for format_ in ("duration", "email", "hostname", "uri", "cidr", "date-time", "mac"):
+        validate({"type": "string", "format": format_}, "1" * 100_000, "x", FieldErrors())
     assert time.monotonic() - began < 1
 
 
