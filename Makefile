@@ -21,15 +21,15 @@ types: setup
 	.venv/bin/mypy apis computation apiserver runtime client controller agent antctl lab
 
 unit: setup
-	$(PY) -m pytest -m "not lab and not soak and not kubernetes" $(PYTEST_ARGS)
+	$(PY) -m pytest -m "not lab and not soak and not image and not kubernetes" $(PYTEST_ARGS)
 
 # Real Open vSwitch and real packets between network namespaces.
 lab: setup
 	$(PY) -m pytest -m "lab and not soak and not kubernetes" $(PYTEST_ARGS)
 
-# A real kube-apiserver and etcd; the first run builds the former, which takes some minutes.
+# A real kube-apiserver and etcd, and the container image; `tools/setup --kubernetes` gets what they need.
 kubernetes: setup
-	$(PY) -m pytest -m kubernetes $(PYTEST_ARGS)
+	$(PY) -m pytest -m "(kubernetes or image) and not soak" $(PYTEST_ARGS)
 
 # The long versions of the lab's tests, as CI runs them.
 soak: setup

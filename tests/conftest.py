@@ -1,6 +1,7 @@
 """What every test may count on, and which tiers this machine can carry.
 
-Tier 2 (marker ``lab``) needs root and Open vSwitch, tier 3 (``kubernetes``) a real kube-apiserver. Where a
+Tier 2 (marker ``lab``) needs root and Open vSwitch, tier 3 (``kubernetes``) a real kube-apiserver;
+the tier ``kernel`` needs user-mode Linux, for Open vSwitch's kernel datapath. Where a
 tier cannot run, its tests are skipped with a sentence that says what is missing; in CI that is a failure,
 because a tier that silently stops running protects nobody.
 """
@@ -14,6 +15,8 @@ from collections.abc import Callable
 import pytest
 from hypothesis import settings
 
+from tests.deploy import image
+from tests.kernel import guest
 from tests.kubernetes import binaries
 
 # CI tries the same examples each time, so that what it says of a change is about the change; everybody else
@@ -43,6 +46,8 @@ def why_no_lab() -> str | None:
 TIERS: tuple[tuple[tuple[str, ...], Callable[[], str | None]], ...] = (
     (("lab", "soak"), why_no_lab),
     (("kubernetes",), binaries.why_not),
+    (("image",), image.why_not),
+    (("kernel",), guest.why_not),
 )
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import struct
 import subprocess
 import sys
 import tempfile
@@ -28,16 +29,32 @@ def interpreter() -> Path:
     return Path(os.path.realpath(getattr(sys, "_base_executable", None) or sys.executable))
 
 
+def _loader(binary: Path) -> Path:
+    """The loader that an executable names in its program headers (ELF-64, PT_INTERP). Raises BundleError."""
+    data = binary.read_bytes()
+    if data[:6] != b"\x7fELF\x02\x01":
+        raise BundleError(f"{binary} is no executable of a 64-bit little-endian machine")
+    (start,) = struct.unpack_from("<Q", data, 32)
+    size, count = struct.unpack_from("<HH", data, 54)
+    for at in range(start, start + size * count, size):
+        if struct.unpack_from("<I", data, at)[0] == 3:
+            offset, length = (
+                struct.unpack_from("<Q", data, at + 8)[0],
+                struct.unpack_from("<Q", data, at + 32)[0],
+            )
+            return Path(data[offset : offset + length - 1].decode())
+    raise BundleError(f"{binary} names no loader: an interpreter that is linked statically is not supported")
+
+
 def _libraries(binary: Path) -> tuple[Path, list[Path]]:
     """The loader that the binary asks for, and the libraries that it finds. Raises BundleError."""
-    done = subprocess.run(["ldd", str(binary)], capture_output=True, text=True, check=False)
+    loader = _loader(binary)
+    # ldd is a script that asks the loader just this, and needs a shell for it.
+    done = subprocess.run([str(loader), "--list", str(binary)], capture_output=True, text=True, check=False)
     if done.returncode != 0:
-        raise BundleError(f"ldd does not understand {binary}: {done.stderr.strip()}")
+        raise BundleError(f"{loader} does not understand {binary}: {done.stderr.strip()}")
     paths = [Path(found) for found in re.findall(r"(/\S+) \(0x", done.stdout)]
-    loaders = [path for path in paths if path.name.startswith("ld-")]
-    if len(loaders) != 1:
-        raise BundleError(f"{binary} has no loader of the GNU C library; another libc is not supported")
-    return loaders[0], [path for path in paths if path not in loaders]
+    return loader, [path for path in paths if path.name != loader.name]
 
 
 def _modules(python: Path) -> tuple[Path, list[Path]]:
