@@ -66,6 +66,104 @@ def test_the_index_of_kinds() -> None:
     assert found == [line.split() for line in INDEX.strip().splitlines()]
 
 
+# name type[/format] path, and the priority of columns that only -o wide shows
+AGE = "Age date .metadata.creationTimestamp"
+POLICY = f"""
+    Tier string .spec.tier
+    Priority number/float .spec.priority
+    Desired_Nodes number/int32 .status.desiredNodesRealized
+    Current_Nodes number/int32 .status.currentNodesRealized
+    {AGE}"""
+POOL = f"""
+    Total integer .status.usage.total
+    Used integer .status.usage.used
+    {AGE}"""
+COLUMNS = {
+    "ClusterNetworkPolicy": POLICY,
+    "NetworkPolicy": POLICY,
+    "Tier": f"""
+        Priority integer .spec.priority
+        {AGE}""",
+    "ClusterGroup": "",
+    "Group": "",
+    "Egress": f"""
+        EgressIP string .status.egressIP
+        {AGE}
+        Node string .status.egressNode""",
+    "ExternalIPPool": POOL,
+    "IPPool": POOL,
+    "ExternalEntity": "",
+    "ExternalNode": "",
+    "Traceflow": f"""
+        Phase string .status.phase
+        Source-Pod string .spec.source.pod 10
+        Destination-Pod string .spec.destination.pod 10
+        Destination-IP string .spec.destination.ip 10
+        Live-Traffic boolean .spec.liveTraffic 10
+        Dropped-Only boolean .spec.droppedOnly 10
+        Timeout integer .spec.timeout 10
+        {AGE}""",
+    "TrafficControl": f"""
+        Direction string .spec.direction
+        Action string .spec.action
+        {AGE}""",
+    "SupportBundleCollection": "",
+    "PacketCapture": f"""
+        Source-Pod string .spec.source.pod 10
+        Destination-Pod string .spec.destination.pod 10
+        Source-IP string .spec.source.ip 10
+        Destination-IP string .spec.destination.ip 10
+        Timeout integer .spec.timeout 10
+        {AGE}
+        Captured-Packets integer .status.numberCaptured
+        Started string .status.conditions[?(@.type=="PacketCaptureStarted")].status
+        Complete string .status.conditions[?(@.type=="PacketCaptureComplete")].status
+        Uploaded string .status.conditions[?(@.type=="PacketCaptureFileUploaded")].status 10""",
+    "BGPPolicy": f"""
+        Local_ASN integer .spec.localASN
+        {AGE}""",
+    "NodeLatencyMonitor": f"""
+        PingIntervalSeconds string .spec.pingIntervalSeconds
+        {AGE}""",
+    "FlowExporterDestination": "Address:Port string .spec.address",
+    "AntreaNodeConfig": AGE,
+    "AntreaAgentInfo": """
+        Healthy string .agentConditions[?(@.type=='AgentHealthy')].status
+        Last_Heartbeat date .agentConditions[?(@.type=='AgentHealthy')].lastHeartbeatTime
+        Version string .version 1
+        Node string .nodeRef.name 1
+        Num_Pods integer .localPodNum 2
+        Subnets string .nodeSubnets 2""",
+    "AntreaControllerInfo": """
+        Healthy string .controllerConditions[?(@.type=='ControllerHealthy')].status
+        Last_Heartbeat date .controllerConditions[?(@.type=='ControllerHealthy')].lastHeartbeatTime
+        Version string .version 1
+        Connected_Agents integer .connectedAgentNum 1
+        Node string .nodeRef.name 1
+        Num_Network_Policies integer .networkPolicyControllerInfo.networkPolicyNum 2""",
+}
+
+
+@pytest.mark.parametrize("definition", DEFINITIONS, ids=lambda definition: definition.kind)
+def test_columns(definition: Definition) -> None:
+    expected = [line.strip() for line in COLUMNS[definition.kind].strip().splitlines()]
+    for version in definition.manifest()["spec"]["versions"]:
+        found = []
+        for column in version.get("additionalPrinterColumns", ()):
+            kind = column["type"] + (f"/{column['format']}" if "format" in column else "")
+            priority = f" {column['priority']}" if "priority" in column else ""
+            found.append(f"{column['name'].replace(' ', '_')} {kind} {column['jsonPath']}{priority}")
+        assert found == expected
+
+
+def test_labels() -> None:
+    bare = {kind for kind, manifest in MANIFESTS.items() if "labels" not in manifest["metadata"]}
+    assert bare == {
+        "Group", "TrafficControl", "SupportBundleCollection", "BGPPolicy", "NodeLatencyMonitor",
+    }  # fmt: skip
+    assert all(m["metadata"]["labels"]["app"] == "antrea" for k, m in MANIFESTS.items() if k not in bare)
+
+
 def test_definitions_that_the_controller_converts_are_labelled_for_it() -> None:
     converted = {
         kind: manifest["spec"]["conversion"]["webhook"]["clientConfig"]
