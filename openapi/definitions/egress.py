@@ -41,7 +41,7 @@ def _egress() -> Schema:
             "egressIPs": strings("Several source addresses. Refused for now.", **address),
             "externalIPPool": string("ExternalIPPool that the address is of."),
             "externalIPPools": strings("Several ExternalIPPools. Refused for now."),
-            "bandwidth": record("Limit for the traffic of all selected Pods together.", bandwidth),
+            "bandwidth": record("Limit for the traffic of all Pods that share the address.", bandwidth),
         },
         **one_of(any_of("egressIP", "externalIPPool"), any_of("egressIPs", "externalIPPools")),
     )

@@ -66,7 +66,7 @@ def _messages(protocol: str) -> Schema:
 def _transport_header() -> Schema:
     flag = {
         "value": required(integer("Flags that are set.", 0, 255)),
-        "mask": integer("Flags that are looked at; those of value if absent.", 0, 255),
+        "mask": integer("Flags that are looked at.", 0, 255),
     }
     tcp = transport_ports("TCP") | {
         "flags": items("TCP flags, any of which must match.", record("One.", flag))

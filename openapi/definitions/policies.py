@@ -34,53 +34,60 @@ SCOPES = ("Cluster", "ClusterSet")
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """Which of the two kinds the schema is for."""
+    """Which of the two kinds a schema is for: what can be selected depends on it."""
 
     cluster: bool
 
-    def pods(self, description: str) -> dict[str, Schema]:
-        """The selectors of workloads with which appliedTo begins, in a rule as in the spec."""
-        group = "ClusterGroup" if self.cluster else "Group of the policy's Namespace"
-        fields = {"podSelector": selector(f"Pods {description}.")}
-        if self.cluster:
-            fields["namespaceSelector"] = selector(f"Namespaces whose Pods are {description}.")
-        return fields | {"group": string(f"{group} whose members are {description}.")}
+    @property
+    def group(self) -> Schema:
+        what = "ClusterGroup" if self.cluster else "Group of the policy's Namespace"
+        return string(f"{what}, for its members.")
+
+    @property
+    def pods(self) -> Schema:
+        where = "all Namespaces unless some are selected" if self.cluster else "the policy's Namespace"
+        return selector(f"Pods, in {where}.")
 
     def applied_to(self) -> Schema:
-        fields = self.pods("that the policy applies to")
+        fields = self._workloads()
         if self.cluster:
             fields |= {
-                "serviceAccount": _service_account("that the policy applies to"),
+                "serviceAccount": _service_account(),
                 "service": _node_port_service(),
-                "nodeSelector": selector("Nodes that the policy applies to."),
+                "nodeSelector": selector("Nodes themselves."),
             }
         else:
-            fields["externalEntitySelector"] = selector("ExternalEntities that the policy applies to.")
+            fields["externalEntitySelector"] = _external_entities()
         return items("What the policy applies to. Not together with appliedTo in rules.", _one(fields))
 
     def rule_applied_to(self, ingress: bool) -> Schema:
-        fields = self.pods("that the rule applies to")
+        fields = self._workloads()
         if self.cluster:
-            fields["serviceAccount"] = _service_account("that the rule applies to")
+            fields["serviceAccount"] = _service_account()
             if ingress:
                 fields["service"] = _node_port_service()
         return items("What this rule applies to, where the policy itself does not say.", _one(fields))
 
+    def _workloads(self) -> dict[str, Schema]:
+        """What the appliedTo of a rule has in common with that of the policy."""
+        fields = {"podSelector": self.pods, "group": self.group}
+        if self.cluster:
+            fields["namespaceSelector"] = selector("Namespaces, for all or some of their Pods.")
+        return fields
+
     def peers(self, ingress: bool) -> Schema:
+        pods = "all Namespaces" if self.cluster else "the policy's Namespace"
         fields = {
-            "podSelector": selector("Pods, in the policy's Namespace unless a Namespace is selected too."),
-            "namespaceSelector": selector("Namespaces all or some of whose Pods are meant."),
+            "podSelector": selector(f"Pods, in {pods} unless some are selected."),
+            "namespaceSelector": selector("Namespaces, for all or some of their Pods."),
             "nodeSelector": selector("Nodes, by their own addresses."),
             "ipBlock": ip_block("A range of addresses."),
-            "group": string("ClusterGroup whose members are meant." if self.cluster else "Group meant."),
+            "group": self.group,
         }
         if self.cluster:
-            fields |= {
-                "namespaces": _namespaces(),
-                "serviceAccount": _service_account("that are meant"),
-            }
+            fields |= {"namespaces": _namespaces(), "serviceAccount": _service_account()}
         else:
-            fields["externalEntitySelector"] = selector("ExternalEntities, in the policy's Namespace.")
+            fields["externalEntitySelector"] = _external_entities()
         if ingress:
             fields["scope"] = choice("How far selectors reach: this cluster or its ClusterSet.", *SCOPES)
             return items("Where the traffic comes from; anywhere if absent.", _one(fields))
@@ -143,12 +150,16 @@ def _one(fields: dict[str, Schema]) -> Schema:
     return record("A selection. Its fields limit each other where they may go together.", fields)
 
 
-def _service_account(description: str) -> Schema:
-    return namespaced_name(f"ServiceAccount of the Pods {description}.", "ServiceAccount")
+def _service_account() -> Schema:
+    return namespaced_name("ServiceAccount, for the Pods that run under it.", "ServiceAccount")
+
+
+def _external_entities() -> Schema:
+    return selector("ExternalEntities, in the policy's Namespace unless others are selected.")
 
 
 def _node_port_service() -> Schema:
-    return namespaced_name("Service whose NodePort traffic the policy applies to.", "Service")
+    return namespaced_name("Service whose NodePort traffic is meant.", "Service")
 
 
 def _namespaces() -> Schema:

@@ -12,7 +12,7 @@ def _named(description: str, what: str) -> Schema:
 
 
 def _tunnel(protocol: str, **fields: Schema) -> Schema:
-    return record(f"A {protocol} tunnel.", {"remoteIP": required(ip("Far end of the tunnel.")), **fields})
+    return record(f"{protocol} tunnel.", {"remoteIP": required(ip("Far end of the tunnel.")), **fields})
 
 
 def _identified(protocol: str) -> Schema:
