@@ -117,15 +117,12 @@ class Admission:
     def __init__(self, server: ApiServer) -> None:
         self._server = server
         self._large = asyncio.Semaphore(1)
-        self.paths: list[str] = []
 
     def path(self, path: str, handler: Handler) -> None:
         async def serve(ctx: Context) -> web.StreamResponse:
             return await self._serve(ctx, handler)
 
         self._server.path(path, serve)
-        self._server.always_allow.add(path)  # kube-apiserver comes without credentials
-        self.paths.append(path)
 
     async def _serve(self, ctx: Context, handler: Handler) -> web.Response:
         body = await read_bytes(ctx.http, MAX_REVIEW)

@@ -62,7 +62,6 @@ class Conversion:
             return await self._serve(ctx, converter)
 
         self._server.path(path, serve)
-        self._server.always_allow.add(path)  # kube-apiserver comes without credentials
 
     async def _serve(self, ctx: Context, converter: Converter) -> web.Response:
         body = await read_bytes(ctx.http, MAX_REVIEW)

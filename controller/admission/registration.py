@@ -4,6 +4,7 @@ writes of the kind, because the webhook that it is told to call answers 404 (as 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 from apiserver.admission import Admission, ByKind, GroupVersionKind
 from apiserver.conversion import Conversion
@@ -19,6 +20,20 @@ from controller.admission.references import TierReferences
 from controller.admission.tiers import TierRules, Tiers
 from controller.admission.upstream_policies import UpstreamPolicyRules
 from runtime.features import FeatureGates
+
+# kube-apiserver calls webhooks without credentials. The paths are open to all whether they are served or not:
+# one that is not has to answer 404 (Antrea v2.7).
+_VALIDATED: Final = (
+    "acnp annp antreanodeconfig clustergroup cnp egress externalippool group ippool packetcapture "
+    "supportbundlecollection tier traceflow"
+)
+OPEN_PATHS: Final = frozenset(
+    {
+        *(f"/mutate/{name}" for name in ("acnp", "annp", "anp", "namespace")),
+        *(f"/validate/{name}" for name in _VALIDATED.split()),
+        *(f"/convert/{name}" for name in ("clustergroup", "ippool")),
+    }
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +57,7 @@ class Webhooks:
 
 def register(server: ApiServer, circumstances: Circumstances) -> Known:
     """Serve every webhook that the gates call for. What is returned has the watches to be run."""
+    server.always_allow |= OPEN_PATHS
     webhooks = Webhooks(Admission(server), Conversion(server), Known(), circumstances)
     enabled = circumstances.gates.enabled
     webhooks.admission.path("/mutate/namespace", namespaces.mutate)

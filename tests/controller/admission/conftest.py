@@ -1,3 +1,5 @@
 import pytest
 
-pytest.register_assert_rewrite("tests.controller.admission.replay")
+pytest.register_assert_rewrite(
+    "tests.controller.admission.replay", "tests.controller.admission.end_to_end", "tests.openapi.recorded"
+)

@@ -221,6 +221,7 @@ def test_the_first_failing_check_in_the_order_of_the_documentation_wins() -> Non
             rule(),
         ],
     )
+    block = faulty["egress"][0]["to"][1]["ipBlock"]
     mended = [
         ("tier nowhere does not exist", lambda: faulty.update(tier="baseline")),
         (
@@ -238,7 +239,6 @@ def test_the_first_failing_check_in_the_order_of_the_documentation_wins() -> Non
             lambda: faulty["egress"][0]["ports"][0].update(port=1),
         ),
     ]
-    block = faulty["egress"][0]["to"][1]["ipBlock"]
     for message, mend in mended:
         assert refusal(faulty) == message
         mend()
