@@ -18,6 +18,7 @@ from apiserver import table
 from apiserver.documents.record import full_object
 from apiserver.history import Entry
 from apiserver.negotiation import JSON, PROTOBUF, Form
+from apiserver.request import truthy
 from apiserver.resources import Object, ResourceInfo
 from apiserver.selection import object_of
 from apiserver.snapshot import SharedFrames, Stored
@@ -45,10 +46,10 @@ class EventEncoder(Protocol):
 
 
 class BodyEncoder:
-    """Whole objects (and patches, for node watches) in JSON or protobuf.
+    """Whole objects, or patches where something has changed, in JSON or protobuf.
 
     ``infos`` maps store names to the resource in the version that is watched; a multiplexed watch has
-    several.
+    several. Patches are what agents expect of a watch of their node.
     """
 
     def __init__(
@@ -57,11 +58,14 @@ class BodyEncoder:
         infos: Mapping[str, ResourceInfo],
         node: str,
         shared: SharedFrames | None = None,
+        *,
+        patches: bool = True,
     ) -> None:
         self.content_type = JSON if media is Media.JSON else PROTOBUF + ";stream=watch"
         self._media = media
         self._infos = infos
         self._node = node
+        self._patches = patches and bool(node)
         self._first = next(iter(infos.values()))
         self._shared = shared  # initial frames that other streams may want as well
         self._prefixes: dict[str, bytes] = {}
@@ -98,7 +102,7 @@ class BodyEncoder:
         record = entry.old if event == DELETED else entry.new
         assert record is not None
         view = None if event == DELETED else self._view(record)
-        patch = event == MODIFIED and entry.delta is not None and bool(self._node)
+        patch = event == MODIFIED and entry.delta is not None and self._patches
         cache_key = (self._media, info.api_version, event, view, patch)
         frame = entry.frames.get(cache_key)
         if frame is None:
@@ -222,4 +226,6 @@ def encoder_for(
     if form.transform:
         return TransformEncoder(form, info, node, table.include_object(query.get("includeObject", "")))
     media = Media.PROTOBUF if form.media == PROTOBUF else Media.JSON
-    return BodyEncoder(media, {info.store: info}, node, shared)
+    # Upstream's agents ask for no bookmarks; whoever does keeps whole objects and knows no patches.
+    whole = truthy(query, "allowWatchBookmarks")
+    return BodyEncoder(media, {info.store: info}, node, shared, patches=not whole)

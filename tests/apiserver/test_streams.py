@@ -89,6 +89,21 @@ async def test_each_node_sees_its_own_members_and_patches(serve: Serve) -> None:
         assert members(document, "removedGroupMembers") == ["c"]
 
 
+async def test_whoever_asks_for_bookmarks_gets_whole_objects_of_a_node(serve: Serve) -> None:
+    """A reflector does; upstream's agents, which apply patches, do not."""
+    server = make_server()
+    session = await serve(server)
+    first = group("g", n1=[pod("a")], n2=[pod("b")])
+    publish(server, "appliedtogroups", None, first)
+    path = f"{BASE}/appliedtogroups?watch=1&allowWatchBookmarks=true&fieldSelector=nodeName%3Dn1"
+    async with session.get(path) as response:
+        stream = JSONStream(response)
+        assert [(await stream.next())[0] for _ in range(2)] == ["ADDED", "BOOKMARK"]
+        publish(server, "appliedtogroups", first, group("g", n1=[pod("a"), pod("c")], n2=[pod("b")]))
+        event, document = await stream.next()
+        assert (event, document["kind"], members(document)) == ("MODIFIED", "AppliedToGroup", ["a", "c"])
+
+
 async def test_watches_without_a_node_get_whole_objects(serve: Serve) -> None:
     server = make_server()
     session = await serve(server)
