@@ -62,10 +62,18 @@ class WebhookServer:
 
     def stop(self) -> None:
         asyncio.run_coroutine_threadsafe(self._runner.cleanup(), self._loop).result(10)
-        asyncio.run_coroutine_threadsafe(asyncio.sleep(0), self._loop).result(10)
+        asyncio.run_coroutine_threadsafe(self._end_requests(), self._loop).result(10)
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(10)
         self._loop.close()
+
+    @staticmethod
+    async def _end_requests() -> None:
+        """Those that still wait because the server was told to be slow."""
+        waiting = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in waiting:
+            task.cancel()
+        await asyncio.gather(*waiting, return_exceptions=True)
 
     def _run(self) -> None:
         async def serve() -> None:
