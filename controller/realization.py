@@ -1,7 +1,7 @@
 """Which nodes have put which generation of a policy into force: what agents report, kept in memory.
 
-Kinds with a status subresource get it written there; Kubernetes' NetworkPolicy has none, so this is where
-its realization can be read (metrics, and whoever asks the process).
+Kinds with a status subresource get it written there; Kubernetes' NetworkPolicy has none, so its realization
+is read at ``networkpolicies/NAME/status`` of controlplane.antrea.io.
 """
 
 from __future__ import annotations

@@ -45,18 +45,19 @@ def _watched(plural: str, kind: str, **more: Any) -> ResourceInfo:
     )
 
 
-def _status(kind: str) -> tuple[Subresource, ...]:
-    return (Subresource("status", kind, ("create",)),)
-
-
 ADDRESS_GROUPS = _watched("addressgroups", "AddressGroup")
 APPLIED_TO_GROUPS = _watched("appliedtogroups", "AppliedToGroup")
-NETWORK_POLICIES = _watched("networkpolicies", "NetworkPolicy", subresources=_status("NetworkPolicyStatus"))
+# Upstream serves no get of it, though its agents may: here it tells where a policy is in force.
+NETWORK_POLICIES = _watched(
+    "networkpolicies",
+    "NetworkPolicy",
+    subresources=(Subresource("status", "NetworkPolicyStatus", ("create", "get")),),
+)
 EGRESS_GROUPS = _watched("egressgroups", "EgressGroup")
 SUPPORT_BUNDLE_COLLECTIONS = _watched(
     "supportbundlecollections",
     "SupportBundleCollection",
-    subresources=_status("SupportBundleCollectionStatus"),
+    subresources=(Subresource("status", "SupportBundleCollectionStatus", ("create",)),),
 )
 NODE_STATS_SUMMARIES = _control_plane(
     "nodestatssummaries", "NodeStatsSummary", verbs=("create",), has_table=False

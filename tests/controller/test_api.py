@@ -155,3 +155,30 @@ async def test_feature_gates_are_also_found_below_the_aggregated_object(controll
 )  # fmt: skip
 def test_durations_print_as_gos(nanoseconds: int, text: str) -> None:
     assert go_duration(nanoseconds) == text
+
+
+async def test_where_a_policy_is_in_force_can_be_read() -> None:
+    """Each node of the span has an entry; one that has not reported yet has no generation."""
+    async with recorded.controller() as controller:
+        name = "2fa92e40-08f0-4019-a2c6-56567ba13e81"
+        path = f"/apis/controlplane.antrea.io/v1beta2/networkpolicies/{name}/status"
+        document = {
+            "kind": "NetworkPolicyStatus",
+            "apiVersion": "controlplane.antrea.io/v1beta2",
+            "metadata": {"name": name},
+        }
+        _, before, _ = await ask(controller, {"method": "GET", "path": path})
+        assert before == {**document, "nodes": [{"nodeName": "node-1", "realizationFailure": False}]}
+
+        ours = {"nodeName": "node-1", "generation": 3, "realizationFailure": True, "message": "no OVS"}
+        others = {"nodeName": "node-7", "generation": 3, "realizationFailure": False}
+        report = {**document, "nodes": [ours, others]}
+        code, _, text = await ask(controller, {"method": "POST", "path": path, "body": json.dumps(report)})
+        assert code == 201, text
+        _, after, _ = await ask(controller, {"method": "GET", "path": path})
+        assert after == {**document, "nodes": [ours]}  # node-7 is not in the policy's span
+
+        for wrong in ("nope/status", f"{name}/nope"):
+            base = "/apis/controlplane.antrea.io/v1beta2/networkpolicies"
+            code, _, _ = await ask(controller, {"method": "GET", "path": f"{base}/{wrong}"})
+            assert code == 404

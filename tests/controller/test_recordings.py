@@ -38,6 +38,7 @@ MENDED: dict[str, tuple[int, str]] = {
     "list continue=x": (400, _CONTINUE),
     "list continue=x&resourceVersion=5": (400, _CONTINUE),
     "list limit=1": (200, "lists are paginated"),
+    "GET networkpolicies/x/status": (404, "a policy's realization can be read"),
     "status wrong kind": (400, _GO_SOURCE),
     "status unknown kind": (400, _GO_SOURCE),
     "status bad protobuf body": (400, "the message says what is wrong with the bytes"),
@@ -262,6 +263,16 @@ def anywhere(value: Any) -> Any:
     return value
 
 
+def with_additions(document: Any) -> Any:
+    """The recorded discovery with the one verb that upstream does not have: get of networkpolicies/status."""
+    text = json.dumps(document)
+    for name in ('"name": "networkpolicies/status"', '"subresource": "status"'):
+        if name in text and "NetworkPolicyStatus" in text:
+            head, kind, tail = text.partition('"kind": "NetworkPolicyStatus"')
+            text = head + kind + tail.replace('["create"]', '["create", "get"]', 1)
+    return json.loads(text)
+
+
 @pytest.mark.parametrize("case", named([case for case in DISCOVERY if "json" in case["response"]]))
 async def test_discovery(upstreams: Recorded, case: Case) -> None:
     async with upstreams.ask(case["request"]) as response:
@@ -274,11 +285,11 @@ async def test_discovery(upstreams: Recorded, case: Case) -> None:
         assert set(document["paths"]) >= {"/apis", "/healthz", "/openapi/v2", "/openapi/v3", "/version"}
     else:
         assert response.headers["Content-Type"] == expected["headers"]["Content-Type"]
-        assert anywhere(document) == anywhere(expected["json"])
+        assert anywhere(document) == anywhere(with_additions(expected["json"]))
 
 
 def test_the_counts_that_the_documentation_gives() -> None:
     cases = {case["name"] for case in [*REQUESTS, *WATCHES]}
     assert MENDED.keys() | LATER.keys() <= cases
     assert not MENDED.keys() & LATER.keys()
-    assert (len(REQUESTS), len(WATCHES), len(MENDED), len(LATER)) == (216, 30, 20, 33)
+    assert (len(REQUESTS), len(WATCHES), len(MENDED), len(LATER)) == (216, 30, 21, 33)
