@@ -49,7 +49,8 @@ class Limits:
     bookmark_seconds: float = 60.0
     connections: int = 20_000
     connections_per_peer: int = 5_000
-    half_open: int = 4_096
+    handshakes: int = 2_048
+    handshakes_per_peer: int = 256
 
 
 class Listener:
@@ -59,7 +60,10 @@ class Listener:
         self._server = server
         self._limits = limits or Limits()
         self.connections = Connections(
-            _allowed(self._limits.connections), self._limits.connections_per_peer, self._limits.half_open
+            _allowed(self._limits.connections),
+            self._limits.connections_per_peer,
+            self._limits.handshakes,
+            self._limits.handshakes_per_peer,
         )
         self._http: HttpConnections | None = None
         self._sockets: list[socket.socket] = []
@@ -136,9 +140,6 @@ class Listener:
     def _accept(self, listening: socket.socket, tls: ssl.SSLContext | None) -> None:
         loop = asyncio.get_running_loop()
         for _ in range(_ACCEPT_AT_ONCE):
-            if not self.connections.make_room():
-                self._pause(listening, tls)
-                return
             try:
                 accepted, address = listening.accept()
             except (BlockingIOError, InterruptedError, ConnectionAbortedError):
@@ -174,10 +175,11 @@ class Listener:
         self, accepted: socket.socket, tls: ssl.SSLContext | None, connection: Connection
     ) -> None:
         assert self._http is not None
-        handler = self._http()
         done = False
         try:
             _tune(accepted, self._limits.stuck_seconds)
+            await connection.turn.wait()
+            handler = self._http()
             timeout = self._limits.handshake_seconds if tls is not None else None
             await asyncio.get_running_loop().connect_accepted_socket(
                 lambda: handler, accepted, ssl=tls, ssl_handshake_timeout=timeout
@@ -218,7 +220,10 @@ class Listener:
 
 
 def _cancel(task: asyncio.Task[None]) -> Callable[[], None]:
-    return lambda: None if task.cancel() else None
+    def cancel() -> None:
+        task.cancel()
+
+    return cancel
 
 
 def _tune(accepted: socket.socket, stuck_seconds: float) -> None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 import socket
 import ssl
+from dataclasses import asdict
 
 import aiohttp
 import pytest
@@ -13,11 +15,12 @@ from aiohttp import web
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from apiserver import body
+from apiserver import body, inflight, stream
 from apiserver.auth import User
 from apiserver.authentication import StaticTokens
 from apiserver.certificates import ServingTLS, self_signed
 from apiserver.listener import Limits, Listener
+from apiserver.request import Context
 from apiserver.server import ApiServer
 from runtime.errors import ConfigurationError
 from tests.apiserver.cluster import CONFIGMAPS, make_cluster
@@ -212,3 +215,124 @@ async def test_an_address_that_is_taken_is_told_in_a_sentence() -> None:
         with pytest.raises(ConfigurationError, match=f"port {port} of 127.0.0.1 .* in use.* another copy"):
             await listener.listen("127.0.0.1", port)
         await listener.close()
+
+
+def test_the_limits_are_those_that_are_promised() -> None:
+    """docs/compatibility.md, "Limits"."""
+    assert asdict(Limits()) == {
+        "handshake_seconds": 10,
+        "head_seconds": 10,
+        "idle_seconds": 120,
+        "stuck_seconds": 60,
+        "head_bytes": 64 * 1024,
+        "bookmark_seconds": 60,
+        "connections": 20_000,
+        "connections_per_peer": 5_000,
+        "handshakes": 2_048,
+        "handshakes_per_peer": 256,
+    }
+    assert (body.MAX_BODY, body.BODY_SECONDS, stream.STUCK_SECONDS) == (3 * 1024 * 1024, 60, 30)
+    assert (inflight.READ_ONLY, inflight.MUTATING) == (400, 200)
+
+
+@pytest.mark.parametrize(
+    ("fields", "status"),
+    [
+        (b"X-%d: " % 1 + b"a" * 60_000 + b"\r\n", 200),
+        (b"".join(b"X-Remote-Group: group-%d\r\n" % number for number in range(1500)), 200),
+        (b"".join(b"X-%d: " % number + b"a" * 1000 + b"\r\n" for number in range(70)), 431),
+    ],
+    ids=["one long field", "many groups", "too much in all"],
+)
+async def test_the_size_of_a_head_is_that_of_all_its_fields(serve: Serve, fields: bytes, status: int) -> None:
+    session = await serve(make_cluster()[0])
+    request = b"GET /livez HTTP/1.1\r\nHost: x\r\nConnection: close\r\n" + fields + b"\r\n"
+    assert (await exchange(session, request, finish=False)).startswith(b"HTTP/1.1 %d " % status)
+    # As well when it comes in pieces, and after a request that was fine.
+    reader, writer = await asyncio.open_connection(*address(session))
+    writer.write(b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n")
+    assert (await reader.readuntil(b"ok")).startswith(b"HTTP/1.1 200 ")
+    for start in range(0, len(request), 8192):
+        writer.write(request[start : start + 8192])
+        await asyncio.sleep(0)
+    assert (await asyncio.wait_for(reader.read(), 5)).startswith(b"HTTP/1.1 %d " % status)
+    writer.close()
+
+
+async def test_what_is_sent_ahead_of_an_answer_is_bounded(serve: Serve) -> None:
+    session = await serve(make_cluster()[0])
+    reader, writer = await asyncio.open_connection(*address(session))
+    writer.write(b"GET /api/v1/namespaces?watch=1 HTTP/1.1\r\nHost: x\r\n\r\n")
+    assert await reader.readuntil(b"\r\n\r\n")
+    ended = asyncio.create_task(_drained(reader))
+    with contextlib.suppress(ConnectionError):
+        for _ in range(1000):
+            writer.write(b"GET / HTTP/1.1\r\nX: " + b"a" * 1000)
+            await writer.drain()
+            await asyncio.sleep(0)
+    assert await asyncio.wait_for(ended, 5)
+    assert await alive(session)
+
+
+async def test_too_many_requests_at_once_are_asked_to_come_again(serve: Serve) -> None:
+    server, _ = make_cluster()
+    server.authenticators.append(StaticTokens({"root": User("root", ("system:masters",))}))
+    server.in_flight.limits.update({True: 3, False: 2})
+    go_on = asyncio.Event()
+
+    async def slow(_ctx: Context) -> web.StreamResponse:
+        await go_on.wait()
+        return web.Response(text="done")
+
+    server.path("/slow", slow)
+    server.path("/stream", slow, long_running=True)
+    session = await serve(server)
+
+    async def ask(method: str, path: str, **headers: str) -> tuple[int, str | None]:
+        async with session.request(method, path, headers=headers) as response:
+            if response.status == 429:
+                assert (await response.json())["reason"] == "TooManyRequests"
+            return response.status, response.headers.get("Retry-After")
+
+    under_way = [asyncio.create_task(ask("GET", "/slow")) for _ in range(3)]
+    under_way += [asyncio.create_task(ask("POST", "/slow")) for _ in range(2)]
+    under_way += [asyncio.create_task(ask("GET", "/stream")) for _ in range(5)]
+    while server.in_flight.counts != {True: 3, False: 2}:
+        await asyncio.sleep(0.01)
+    assert await ask("GET", "/slow") == (429, "1")
+    assert await ask("GET", CONFIGMAPS) == (429, "1")
+    assert await ask("DELETE", f"{CONFIGMAPS}/x") == (429, "1")
+    async with session.get(CONFIGMAPS, params={"watch": "1", "timeoutSeconds": "1"}) as watched:
+        assert watched.status == 200  # streams are not counted
+    assert (await ask("GET", CONFIGMAPS, Authorization="Bearer root"))[0] == 200
+    go_on.set()
+    assert await asyncio.gather(*under_way) == [(200, None)] * 10
+    assert server.in_flight.counts == {True: 0, False: 0}
+    assert (await ask("GET", CONFIGMAPS))[0] == 200
+    assert server.in_flight.rejected == 3
+
+
+async def test_a_client_that_leaves_gives_its_slot_back(serve: Serve) -> None:
+    server, _ = make_cluster()
+
+    async def slow(_ctx: Context) -> web.StreamResponse:
+        await asyncio.sleep(60)
+        return web.Response()
+
+    server.path("/slow", slow)
+    session = await serve(server)
+    _, writer = await asyncio.open_connection(*address(session))
+    writer.write(b"GET /slow HTTP/1.1\r\nHost: x\r\n\r\n")
+    while not server.in_flight.counts[True]:
+        await asyncio.sleep(0.01)
+    writer.transport.abort()
+    async with asyncio.timeout(5):
+        while server.in_flight.counts[True]:
+            await asyncio.sleep(0.01)
+
+
+@pytest.mark.parametrize("media", ["text/plain", "application/cbor", "image/png", "application/xml"])
+async def test_a_wrong_content_type_is_unsupported(serve: Serve, media: str) -> None:
+    session = await serve(make_cluster()[0])
+    async with session.post(CONFIGMAPS, data=b"{}", headers={"Content-Type": media}) as response:
+        assert (response.status, (await response.json())["reason"]) == (415, "UnsupportedMediaType")
