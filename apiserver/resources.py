@@ -81,6 +81,7 @@ class ResourceInfo:
     definitions: Mapping[str, Mapping[str, Any]] = dataclass_field(default_factory=dict)
     codec: Codec | None = None
     items_typed: bool = False  # a custom resource: items of lists carry their kind, no strategic merge patch
+    deprecation: str = ""  # a warning that every request for this version is answered with
     not_found_name: str = ""  # the resource's name in NotFound; upstream's control plane uses the singular
 
     def __post_init__(self) -> None:

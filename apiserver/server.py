@@ -163,6 +163,8 @@ class ApiServer:
         if endpoint is None:
             raise errors.no_such_resource()
         ctx.resource = endpoint.info
+        if endpoint.info.deprecation:
+            ctx.warnings.append(endpoint.info.deprecation)
         namespaced = endpoint.info.namespaced
         if info.resource != "namespaces" or info.group:
             if info.namespace and not namespaced:

@@ -52,6 +52,7 @@ def resource_info(kind: Kind, extra: tuple[Subresource, ...] = ()) -> ResourceIn
         subresources=tuple(subresources),
         schema=kind.schema,
         items_typed=kind.custom,
+        deprecation=kind.deprecation,
     )
 
 

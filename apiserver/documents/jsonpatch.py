@@ -9,11 +9,15 @@ import msgspec
 
 
 class PatchError(ValueError):
-    """The patch is malformed, or (``unprocessable``) does not fit the object."""
+    """The patch is malformed, or (``unprocessable``) does not fit the object.
 
-    def __init__(self, message: str, unprocessable: bool = False) -> None:
+    ``reason`` is what kube-apiserver says of a webhook's patch, in more detail than of a client's.
+    """
+
+    def __init__(self, message: str, unprocessable: bool = False, reason: str = "") -> None:
         super().__init__(message)
         self.unprocessable = unprocessable
+        self.reason = reason or message
 
 
 MAX_OPERATIONS = 10_000
@@ -71,12 +75,7 @@ def _operate(document: Any, operation: dict[str, Any]) -> Any:
     if op == "remove":
         return _remove(document, path)
     if op == "replace":
-        _get(document, path)
-        return (
-            _add(_remove(document, path), path, copy.deepcopy(operation["value"]))
-            if path
-            else operation["value"]
-        )
+        return _replace(document, path, copy.deepcopy(operation["value"]))
     if op in ("move", "copy"):
         source = operation.get("from")
         if not isinstance(source, str):
@@ -137,6 +136,24 @@ def _add(document: Any, path: str, value: Any) -> Any:
         parent[token] = value
     elif isinstance(parent, list):
         parent.insert(len(parent) if token == "-" else _index(token, len(parent) + 1, path), value)
+    else:
+        raise _missing(path)
+    return document
+
+
+def _replace(document: Any, path: str, value: Any) -> Any:
+    """Like kube-apiserver, and unlike the RFC, a member of an object need not be there before."""
+    if not path:
+        return value
+    try:
+        parent, token = _parent(document, path)
+    except PatchError as error:
+        reason = f"replace operation does not apply: doc is missing path: {path}: missing value"
+        raise PatchError(str(error), True, reason) from None
+    if isinstance(parent, dict):
+        parent[token] = value
+    elif isinstance(parent, list):
+        parent[_index(token, len(parent), path)] = value
     else:
         raise _missing(path)
     return document

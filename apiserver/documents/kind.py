@@ -57,6 +57,7 @@ class Kind:
     allows_unconditional_update: bool = True
     creates_on_update: bool = False  # PUT of an object that is not there creates it
     returns_deleted: bool = False  # DELETE answers with the object instead of a Status
+    deprecation: str = ""  # what clients of this version are warned of
     checks_slowly: bool = False  # validation of even a small object may take long: it is done off the loop
 
     @property

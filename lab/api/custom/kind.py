@@ -51,6 +51,8 @@ class CustomKind(Kind):
         stored = next((v["name"] for v in spec["versions"] if v.get("storage")), self.version)
         asked = spec.get("conversion", {}).get("strategy") == "Webhook"
         self.converted_from = stored if asked and stored != self.version else ""  # by a webhook, from this
+        if version.get("deprecated"):
+            self.deprecation = version.get("deprecationWarning") or _deprecation(spec, self)
         self._preserve = bool(spec.get("preserveUnknownFields"))
 
     def decode(self, document: Object) -> tuple[Object, list[str]]:
@@ -131,3 +133,10 @@ class CustomKind(Kind):
                 for c in self._columns
             ),
         ]
+
+
+def _deprecation(spec: Object, kind: Kind) -> str:
+    """The warning for a deprecated version that brings none of its own."""
+    warning = f"{kind.api_version} {kind.kind} is deprecated"
+    newer = [v["name"] for v in spec["versions"] if v.get("served") and not v.get("deprecated")]
+    return f"{warning}; use {kind.group}/{newer[0]} {kind.kind}" if newer else warning

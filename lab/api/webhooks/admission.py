@@ -64,7 +64,7 @@ class WebhookAdmission:
         try:
             after = json_patch(before, answer.patch)
         except PatchError as error:
-            raise errors.internal(str(error)) from None
+            raise errors.internal(error.reason) from None
         if after == before:
             return False
         if not isinstance(after, dict) or not isinstance(after.get("metadata"), dict):
