@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import msgspec
 
+from apiserver.listener import Limits
 from runtime import config, tls
 from runtime.config import Inert, Section
 from runtime.features import FeatureGates
@@ -63,6 +64,8 @@ class ControllerConfig(DaemonConfig):
 
     api_address: str = ""  # the address to listen on; empty: every IPv4 and IPv6 address
     run_dir: str = "/var/run/antrea"  # certificates and the loopback token are written below it
+    max_connections: int = Limits().connections
+    max_connections_per_address: int = Limits().connections_per_peer  # kubectl's all have an API server's
 
     @property
     def self_signed(self) -> bool:
@@ -119,6 +122,11 @@ def load(path: str) -> Settings:
 def check(loaded: config.Loaded[ControllerConfig], source: str) -> Settings:
     value = loaded.value
     config.check(1 <= value.api_port <= 65535, "apiPort", source, value.api_port, "a port is 1 to 65535")
+    for key, count in (
+        ("maxConnections", value.max_connections),
+        ("maxConnectionsPerAddress", value.max_connections_per_address),
+    ):
+        config.check(count >= 1, key, source, count, "without connections nobody is served")
     if value.api_address:
         check_address(value.api_address, "apiAddress", source)
     gates = FeatureGates("C", value.feature_gates, source)

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from apis.record import Change
 from apiserver.agentwatch import AgentWatch
 from apiserver.health import Remark
-from apiserver.listener import Listener
+from apiserver.listener import Limits, Listener
 from apiserver.server import ApiServer
 from client import kubernetes_asyncio_light
 from client.rest import RestClient
@@ -122,7 +122,8 @@ async def serve(supervisor: Supervisor, settings: Settings) -> None:
     server.health.add("apiservices", lambda: Remark(publisher.missing), live=False)
 
     # From here on things run.
-    listener = Listener(server)
+    limits = Limits(connections=value.max_connections, connections_per_peer=value.max_connections_per_address)
+    listener = Listener(server, limits)
     supervisor.on_close("the API server", listener.close)
     address = await listener.listen(value.api_address or None, value.api_port, tls=tls.context)
     access.write_token()

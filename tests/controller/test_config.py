@@ -71,6 +71,8 @@ def test_an_empty_file_and_none_mean_the_defaults(tmp_path: Path) -> None:
         ("apiPrt: 1", ["apiPrt", "apiPort"]),
         ("apiPort: 0", ["apiPort", "1 to 65535"]),
         ("apiPort: text", ["apiPort", "whole number"]),
+        ("maxConnections: 0", ["maxConnections", "nobody is served"]),
+        ("maxConnectionsPerAddress: -1", ["maxConnectionsPerAddress", "nobody is served"]),
         ("apiAddress: here", ["apiAddress", "an IP address"]),
         ("nodeIPAM: {enable: true}", ["nodeIPAM.enable"]),
         ("featureGates: {Antrea: true}", ["Antrea", "no feature gate"]),
