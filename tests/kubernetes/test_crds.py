@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 import pytest_asyncio
 
 from tests.kubernetes.cluster import Cluster
 from tests.kubernetes.definitions import install
-from tests.openapi import recorded
+from tests.openapi import recorded, unrecorded
 from tests.openapi.recorded import Api, Case
 
 pytestmark = pytest.mark.kubernetes
@@ -36,6 +37,16 @@ def test_server_side_apply_merges_lists_by_their_keys(api: Api) -> None:
     for case in cases:
         recorded.replay(api, case)
     api.delete("/apis/crd.antrea.io/v1alpha1/antreanodeconfigs/ssa")
+
+
+@pytest.mark.parametrize("rule", unrecorded.REFUSED, ids=lambda rule: f"{rule[0]}-{rule[1]}")
+def test_rules_without_a_recording(api: Api, rule: tuple[str, str, Any, str]) -> None:
+    unrecorded.check_refused(api, *rule)
+
+
+@pytest.mark.parametrize("default", unrecorded.DEFAULTED, ids=lambda default: f"{default[0]}-{default[3]}")
+def test_defaults_without_a_recording(api: Api, default: tuple[str, str, Any, str, Any]) -> None:
+    unrecorded.check_defaulted(api, *default)
 
 
 # -- what is different here: Egress and ExternalIPPool are served as v1alpha2 too --------------------------

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -12,7 +13,7 @@ from client import kubeconfig
 from client.rest import RestClient
 from lab import apply
 from tests.lab.api.process import LabApi
-from tests.openapi import recorded
+from tests.openapi import recorded, unrecorded
 from tests.openapi.recorded import KINDS, Api, Case, Object
 
 CRDS = Path(__file__).parents[2] / "openapi" / "crds"
@@ -28,10 +29,6 @@ OTHERWISE = {
         "the 404 for a path without resource is a Status, not a line of text",
     ),
     "group-without-namespace": "405 instead of 404, because a list of all namespaces is at that path",
-    **dict.fromkeys(
-        ("ipp2-no-gateway", "ipp2-no-ipversion"),
-        "deprecation warnings of versions are not sent",
-    ),
     "tier-status-no-subresource": "the 404 names no object",
     "tf-status-patch-bad": "the path inside the message begins with status",
 }
@@ -78,6 +75,16 @@ def test_server_side_apply_merges_lists_by_their_keys(api: Api) -> None:
     for case in recorded.server_side_apply():
         recorded.replay(api, case)
     api.delete("/apis/crd.antrea.io/v1alpha1/antreanodeconfigs/ssa")
+
+
+@pytest.mark.parametrize("rule", unrecorded.REFUSED, ids=lambda rule: f"{rule[0]}-{rule[1]}")
+def test_rules_without_a_recording(api: Api, rule: tuple[str, str, Any, str]) -> None:
+    unrecorded.check_refused(api, *rule)
+
+
+@pytest.mark.parametrize("default", unrecorded.DEFAULTED, ids=lambda default: f"{default[0]}-{default[3]}")
+def test_defaults_without_a_recording(api: Api, default: tuple[str, str, Any, str, Any]) -> None:
+    unrecorded.check_defaulted(api, *default)
 
 
 @pytest.mark.parametrize("kind", recorded.TABLES, ids=lambda kind: kind["kind"])

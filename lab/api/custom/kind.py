@@ -92,26 +92,16 @@ class CustomKind(Kind):
     def _validate(self, obj: Object, old: Object | None, errors: FieldErrors) -> None:
         if not self.schema:
             return
-        body = {key: value for key, value in obj.items() if key != "metadata"}
-        schema = self.schema
-        if "metadata" in schema.get("properties", {}) or schema.get("required"):
-            required = [n for n in schema.get("required", ()) if n not in ("metadata", "apiVersion", "kind")]
-            properties = {k: v for k, v in schema.get("properties", {}).items() if k != "metadata"}
-            schema = {**schema, "required": required, "properties": properties}
-        validate(schema, body, "", errors)
+        whole = self._whole(obj)
+        validate(self.schema, whole, "", errors)
         if self._ruled:
-            before = None
-            if old is not None:
-                before = {
-                    **{key: value for key, value in old.items() if key != "metadata"},
-                    **self._head(old),
-                }
-            rules.validate(self._ruled_schema, {**body, **self._head(obj)}, before, errors)
+            before = None if old is None else self._whole(old)
+            rules.validate(self._ruled_schema, whole, before, errors)
 
-    def _head(self, obj: Object) -> Object:
-        """What rules at the root see besides the fields of the schema."""
+    def _whole(self, obj: Object) -> Object:
+        """The object as schema and rules see it: of the metadata only its names."""
         names = {key: obj["metadata"][key] for key in ("name", "generateName") if key in obj["metadata"]}
-        return {"apiVersion": self.api_version, "kind": self.kind, "metadata": names}
+        return {**obj, "apiVersion": self.api_version, "kind": self.kind, "metadata": names}
 
     def fields(self, obj: Object) -> dict[str, str]:
         found = {}
