@@ -53,6 +53,8 @@ omitStages: [RequestReceived]
 rules:
 - level: None
   users: ["system:apiserver", "system:kube-controller-manager"]
+- level: Request
+  resources: [{group: authorization.k8s.io, resources: [subjectaccessreviews]}]
 - level: Metadata
 """
 
@@ -72,7 +74,7 @@ class Cluster:
         self,
         directory: Path,
         *,
-        controller_manager: bool = True,
+        controllers: Sequence[str] = CONTROLLERS,
         arguments: Sequence[str] = (),
         audit: bool = True,
     ) -> None:
@@ -82,7 +84,7 @@ class Cluster:
         self.audit_log = directory / "audit.log"
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
         self.kube: RestClient = None  # type: ignore[assignment]  # the administrator's, from start() on
-        self._controller_manager = controller_manager
+        self._controllers = tuple(controllers)
         self._arguments = tuple(arguments)
         self._audit = audit
         self.port, self._etcd_port, self._peer_port = free_ports(3)
@@ -105,7 +107,7 @@ class Cluster:
         self._start_apiserver()
         self.kube = RestClient(await kubeconfig.load(str(self.kubeconfig)))
         await self._until_ready()
-        if self._controller_manager:
+        if self._controllers:
             self._start_controller_manager()
             await self._until_found("/api/v1/namespaces/default/serviceaccounts/default")
 
@@ -181,9 +183,10 @@ class Cluster:
         (port,) = free_ports(1)
         self._spawn(
             "controller-manager", self._paths["kube-controller-manager"], f"--kubeconfig={self.kubeconfig}",
-            f"--controllers={','.join(CONTROLLERS)}", "--leader-elect=false", "--bind-address=127.0.0.1",
-            f"--secure-port={port}", f"--service-account-private-key-file={self.pki / 'sa.key'}",
-            f"--root-ca-file={self.pki / 'ca.crt'}", "--use-service-account-credentials=false",
+            f"--controllers={','.join(self._controllers)}", "--leader-elect=false",
+            "--bind-address=127.0.0.1", f"--secure-port={port}", f"--root-ca-file={self.pki / 'ca.crt'}",
+            f"--service-account-private-key-file={self.pki / 'sa.key'}",
+            "--use-service-account-credentials=false",
         )  # fmt: skip
 
     async def _until_ready(self) -> None:
@@ -282,6 +285,10 @@ class Cluster:
         """A kubeconfig with the token of a ServiceAccount."""
         token = await self.token(namespace, name)
         return self._write_kubeconfig(self.directory / f"account-{name}.kubeconfig", {"token": token})
+
+    async def get(self, path: str, **query: str) -> Any:
+        """An object or a list, as the administrator sees it."""
+        return msgspec.json.decode(await self.kube.get(path, query))
 
     # -- what tests ask ----------------------------------------------------------------------------------
     def kubectl(
