@@ -2,12 +2,12 @@
 PY := .venv/bin/python
 PYTEST_ARGS ?=
 
-.PHONY: demo test setup lint types unit lab soak generate bench clean
+.PHONY: demo test setup lint types unit lab kernel soak generate bench clean
 
 demo: setup
 	$(PY) -m lab.demo
 
-test: lint types unit lab kubernetes
+test: lint types unit lab kernel kubernetes
 
 setup:
 	@tools/setup
@@ -21,11 +21,15 @@ types: setup
 	.venv/bin/mypy apis computation apiserver runtime client controller agent antctl lab
 
 unit: setup
-	$(PY) -m pytest -m "not lab and not soak and not image and not kubernetes" $(PYTEST_ARGS)
+	$(PY) -m pytest -m "not lab and not kernel and not soak and not image and not kubernetes" $(PYTEST_ARGS)
 
 # Real Open vSwitch and real packets between network namespaces.
 lab: setup
 	$(PY) -m pytest -m "lab and not soak and not kubernetes" $(PYTEST_ARGS)
+
+# Real packets through Open vSwitch's kernel datapath, in a guest kernel; `tools/setup --kernel` builds that.
+kernel: setup
+	$(PY) -m pytest -m kernel $(PYTEST_ARGS)
 
 # A real kube-apiserver and etcd, and the container image; `tools/setup --kubernetes` gets what they need.
 kubernetes: setup
