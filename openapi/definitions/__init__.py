@@ -14,13 +14,13 @@ from __future__ import annotations
 
 from openapi.definitions.egress import EGRESS, EXTERNAL_IP_POOL
 from openapi.definitions.external import EXTERNAL_ENTITY, EXTERNAL_NODE
+from openapi.definitions.flowexport import FLOW_EXPORTER_DESTINATION
 from openapi.definitions.groups import CLUSTER_GROUP, GROUP, TIER
 from openapi.definitions.info import ANTREA_AGENT_INFO, ANTREA_CONTROLLER_INFO
 from openapi.definitions.ippools import IP_POOL
 from openapi.definitions.nodes import (
     ANTREA_NODE_CONFIG,
     BGP_POLICY,
-    FLOW_EXPORTER_DESTINATION,
     NODE_LATENCY_MONITOR,
 )
 from openapi.definitions.packetcapture import PACKET_CAPTURE

@@ -84,8 +84,11 @@ POOL_COLUMNS = (
 
 
 def _versions(kind: str, schema: Schema, columns: tuple[Column, ...]) -> list[Version]:
-    old = Version("v1alpha2", schema, columns, True, storage=False, deprecation=deprecated(kind, "v1alpha2"))
-    return [Version("v1beta1", schema, columns, True), old]
+    warning = deprecated(kind, "v1alpha2")
+    return [
+        Version("v1beta1", schema, columns, status=True),
+        Version("v1alpha2", schema, columns, status=True, storage=False, deprecation=warning),
+    ]
 
 
 EGRESS = Definition(

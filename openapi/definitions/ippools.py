@@ -85,9 +85,14 @@ IP_POOL = Definition(
     "ippools",
     ["ipp"],
     [
-        Version("v1beta1", _v1beta1(), POOL_COLUMNS, True),
+        Version("v1beta1", _v1beta1(), POOL_COLUMNS, status=True),
         Version(
-            "v1alpha2", _v1alpha2(), POOL_COLUMNS, True, False, deprecation=deprecated("IPPool", "v1alpha2")
+            "v1alpha2",
+            _v1alpha2(),
+            POOL_COLUMNS,
+            status=True,
+            storage=False,
+            deprecation=deprecated("IPPool", "v1alpha2"),
         ),
     ],
     conversion="/convert/ippool",

@@ -7,7 +7,6 @@ from openapi.definitions.schema import (
     Schema,
     boolean,
     cel,
-    choice,
     int32,
     items,
     record,
@@ -116,46 +115,6 @@ def _latency() -> Schema:
     return schema
 
 
-def _flow_destination() -> Schema:
-    def reference(what: str) -> dict[str, Schema]:
-        return {
-            "name": required(string(f"Name of the {what}.", minLength=1)),
-            "namespace": required(string(f"Namespace of the {what}.", minLength=1)),
-        }
-
-    ipfix = {"transport": required(choice("Transport protocol.", "tcp", "udp", "tls"))}
-    protocol = {
-        "ipfix": record("IPFIX.", ipfix),
-        "grpc": record("The FlowAggregator's gRPC service, over TLS."),
-    }
-    tls = {
-        "minTLSVersion": choice(
-            "Oldest version of TLS.", "VersionTLS12", "VersionTLS13", default="VersionTLS12"
-        ),
-        "serverName": string("Name that the server's certificate must have.", minLength=1),
-        "caConfigMap": required(record("ConfigMap with ca.crt.", reference("ConfigMap"))),
-        "clientSecret": record("Secret with tls.crt and tls.key.", reference("Secret")),
-    }
-    protocols = items("Protocols; all if absent.", {"type": "string", "enum": ["tcp", "udp", "sctp"]})
-    timeout = "Seconds after which an {} flow is exported."
-    spec = record(
-        "What is wanted.",
-        {
-            "address": required(
-                string("Host and port; the host may be namespace/service.", pattern="^.+:[0-9]+$")
-            ),
-            "protocol": required(
-                record("How flows are sent.", protocol, oneOf=[{"required": [p]} for p in protocol])
-            ),
-            "filter": record("Which flows are sent.", {"protocols": protocols}),
-            "activeFlowExportTimeoutSeconds": int32(timeout.format("active"), 1, default=5),
-            "idleFlowExportTimeoutSeconds": int32(timeout.format("idle"), 1, default=15),
-            "tlsConfig": record("How the connection is protected.", tls),
-        },
-    )
-    return root("Where agents send records of connections.", required(spec))
-
-
 ANTREA_NODE_CONFIG = Definition(
     "AntreaNodeConfig", "antreanodeconfigs", ["anc"], [Version("v1alpha1", _node_config(), [AGE])]
 )
@@ -180,11 +139,4 @@ NODE_LATENCY_MONITOR = Definition(
         )
     ],
     labelled=False,
-)
-
-FLOW_EXPORTER_DESTINATION = Definition(
-    "FlowExporterDestination",
-    "flowexporterdestinations",
-    ["flowexporterdest"],
-    [Version("v1alpha1", _flow_destination(), [Column("Address:Port", ".spec.address")])],
 )
