@@ -9,9 +9,10 @@ from typing import Any
 import msgspec
 import pytest
 
-from agent.config import AgentConfig
+from agent.config import AgentConfig, load
 from controller.config import ControllerConfig
 from runtime import config
+from runtime.errors import ConfigurationError
 from runtime.features import GATES, FeatureGates
 
 DIRECTORY = Path(__file__).parents[2] / "deploy" / "base" / "config"
@@ -62,3 +63,24 @@ def test_every_key_is_shown(name: str) -> None:
     shown = set(re.findall(r"^#?(\w+):", text, re.MULTILINE))
     keys = {field.encode_name for field in msgspec.structs.fields(shape)}
     assert shown == keys - ELSEWHERE[shape.__name__]
+
+
+OVERLAYS = sorted((DIRECTORY.parents[1] / "overlays").glob("*/antrea-agent.conf"))
+NOT_YET = {
+    "no-encap": "trafficEncapMode",
+    "hybrid": "trafficEncapMode",
+    "network-policy-only": "trafficEncapMode",
+    "ipsec": "trafficEncryptionMode",
+}
+
+
+@pytest.mark.parametrize("path", OVERLAYS, ids=lambda path: path.parent.name)
+def test_an_overlay_is_understood_or_refused_by_name(path: Path) -> None:
+    config.load(path, AgentConfig)
+    missing = NOT_YET.get(path.parent.name)
+    if missing is None:
+        load(str(path))
+        return
+    with pytest.raises(ConfigurationError, match=rf"value of {missing} in .*(supported|encrypted)"):
+        load(str(path))
+    assert "Not yet" in (path.parent / "kustomization.yaml").read_text()
