@@ -3,6 +3,7 @@ writes of the kind, because the webhook that it is told to call answers 404 (as 
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from typing import Final
 
@@ -18,6 +19,7 @@ from controller.admission.policies import naming
 from controller.admission.policies.rules import PolicyRules
 from controller.admission.references import TierReferences
 from controller.admission.tiers import TierRules, Tiers
+from controller.admission.tiers import look_up as tier_in_cluster
 from controller.admission.upstream_policies import UpstreamPolicyRules
 from runtime.features import FeatureGates
 
@@ -76,7 +78,8 @@ def _policies(webhooks: Webhooks) -> None:
     for table in (tiers, cluster_policies, policies, cluster_groups, groups):
         webhooks.known.add(table)
 
-    policy_rules = PolicyRules(tiers.has, layer7=enabled("L7NetworkPolicy"))
+    look_up = functools.partial(tier_in_cluster, webhooks.circumstances.client)
+    policy_rules = PolicyRules(tiers.has, look_up, layer7=enabled("L7NetworkPolicy"))
     tier_rules = TierRules(
         tiers,
         cluster_policies,

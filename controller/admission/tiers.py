@@ -9,7 +9,9 @@ import msgspec
 
 from apis.gojson import Int32, unmarshal
 from apiserver.admission import ALLOWED, AdmissionRequest, Verdict, refused
+from client.errors import ApiError, ConnectionFailed
 from client.resources import TIERS
+from client.rest import RestClient
 from controller.admission.known import Metadata, Table
 from controller.admission.objects import ObjectMeta, V1Beta1
 from controller.admission.references import TierReferences
@@ -17,6 +19,8 @@ from controller.admission.references import TierReferences
 MAXIMUM: Final = 20  # built-in ones included
 RESERVED: Final = frozenset({251, 252, 254, 255})
 UPSTREAM_PRIORITY: Final = 220  # where policies of policy.networking.k8s.io with tier Admin are put
+
+LOOK_UP_SECONDS: Final = 2.0  # of the five that kube-apiserver waits for a webhook
 
 BUILT_IN: Final[Mapping[str, int]] = {
     "emergency": 50,
@@ -66,6 +70,15 @@ class Tiers(Table[int]):
 
     def priorities(self) -> set[int]:
         return set(self.objects.values())
+
+
+async def look_up(client: RestClient, name: str) -> bool:
+    """Whether the cluster has the Tier at this moment; False also where nobody can say."""
+    try:
+        await client.request("GET", TIERS.path(name), timeout=LOOK_UP_SECONDS)
+    except (ApiError, ConnectionFailed):
+        return False
+    return True
 
 
 class TierRules:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Final
 
 from apis.gojson import quote, unmarshal
@@ -18,26 +18,44 @@ NODE_LABEL_LENGTH: Final = 12  # of a log label, in the kernel's log on a Node
 
 
 class PolicyRules:
-    """Checks writes of both kinds. ``tier_exists`` knows the cluster's Tiers by name."""
+    """Checks writes of both kinds. ``tier_exists`` knows the Tiers that have been heard of; ``look_up`` asks
+    the cluster, for a Tier that was made a moment ago, by the same ``kubectl apply`` perhaps."""
 
-    def __init__(self, tier_exists: Callable[[str], bool], *, layer7: bool) -> None:
+    def __init__(
+        self,
+        tier_exists: Callable[[str], bool],
+        look_up: Callable[[str], Awaitable[bool]],
+        *,
+        layer7: bool,
+    ) -> None:
         self._tier_exists = tier_exists
+        self._look_up = look_up
         self._layer7 = layer7
 
-    def __call__(self, request: AdmissionRequest) -> Verdict:
+    def __call__(self, request: AdmissionRequest) -> Verdict | Awaitable[Verdict]:
         if request.operation not in ("CREATE", "UPDATE"):
             return ALLOWED
         kind = KINDS[request.kind.kind]
         policy = unmarshal(request.object, kind) if request.object else kind()
         spec: Spec = policy.spec or NetworkPolicySpec()
         refusal = self.refusal(spec)
-        return refused(refusal) if refusal else Verdict(True, warnings=warnings(spec))
+        verdict = refused(refusal) if refusal else Verdict(True, warnings=warnings(spec))
+        missing = self._missing_tier(spec)
+        return self._unless_there(missing, verdict) if missing else verdict
+
+    async def _unless_there(self, tier: str, otherwise: Verdict) -> Verdict:
+        return otherwise if await self._look_up(tier) else refused(f"tier {tier} does not exist")
+
+    def _missing_tier(self, spec: Spec) -> str:
+        tier = spec.tier or ""
+        return "" if not tier or tier in LEGACY_TIERS or self._tier_exists(tier) else tier
 
     def refusal(self, spec: Spec) -> str | None:
+        """The first fault of a policy whose Tier exists."""
         rules = [*(spec.ingress or ()), *(spec.egress or ())]
         egress = spec.egress or ()
         return (
-            self._tier_refusal(spec.tier or "", rules)
+            _pass_refusal(spec.tier or "", rules)
             or _names_refusal(rules)
             or applied_to.refusal(spec)
             or peers.refusal(spec)
@@ -49,12 +67,11 @@ class PolicyRules:
             or traffic.ports_refusal(rules)
         )
 
-    def _tier_refusal(self, tier: str, rules: list[Rule]) -> str | None:
-        if tier and tier not in LEGACY_TIERS and not self._tier_exists(tier):
-            return f"tier {tier} does not exist"
-        if tier.lower() == "baseline" and any(rule.action == PASS for rule in rules):
-            return "`Pass` action should not be set for Baseline Tier policy rules"
-        return None
+
+def _pass_refusal(tier: str, rules: list[Rule]) -> str | None:
+    if tier.lower() == "baseline" and any(rule.action == PASS for rule in rules):
+        return "`Pass` action should not be set for Baseline Tier policy rules"
+    return None
 
 
 def _names_refusal(rules: list[Rule]) -> str | None:

@@ -7,6 +7,8 @@ from typing import Any
 import msgspec
 import pytest
 
+from apiserver.admission import AdmissionRequest, GroupVersionKind, GroupVersionResource, Verdict
+from apiserver.auth import ANONYMOUS
 from controller.admission.policies.objects import ClusterNetworkPolicySpec
 from controller.admission.policies.rules import PolicyRules, warnings
 
@@ -34,8 +36,12 @@ def egress(**fields: Any) -> dict[str, Any]:
 
 
 def refusal(document: dict[str, Any], *, layer7: bool = True) -> str | None:
-    rules = PolicyRules({"application", "baseline"}.__contains__, layer7=layer7)
+    rules = PolicyRules({"application", "baseline"}.__contains__, nowhere, layer7=layer7)
     return rules.refusal(msgspec.convert(document, ClusterNetworkPolicySpec))
+
+
+async def nowhere(tier: str) -> bool:
+    return False
 
 
 NODE_BLOCK = {"nodeSelector": {}, "ipBlock": {"cidr": "10.0.0.0/8"}}
@@ -209,7 +215,7 @@ def test_without_its_gate_layer_7_is_refused_before_anything_else_of_it() -> Non
 def test_the_first_failing_check_in_the_order_of_the_documentation_wins() -> None:
     """A policy with all faults: mending the one that is reported brings up the next."""
     faulty = spec(
-        tier="nowhere",
+        tier="baseline",
         appliedTo=[{"group": "g", "podSelector": {}}],
         egress=[
             rule(
@@ -223,7 +229,6 @@ def test_the_first_failing_check_in_the_order_of_the_documentation_wins() -> Non
     )
     block = faulty["egress"][0]["to"][1]["ipBlock"]
     mended = [
-        ("tier nowhere does not exist", lambda: faulty.update(tier="baseline")),
         (
             "`Pass` action should not be set for Baseline Tier policy rules",
             lambda: faulty.update(tier="application"),
@@ -255,3 +260,45 @@ def test_a_warning_quotes_as_the_kernel_log_never_will() -> None:
         "LogLabels for Node NetworkPolicies are limited to 12 characters, but the label"
     )
     assert 'label "thirteenchars" for policy rule "r\\"1" exceeds' in sentence
+
+
+@pytest.mark.parametrize(
+    ("in_cluster", "spec", "expected"),
+    [
+        (False, ingress(), "tier new does not exist"),
+        (False, ingress(action="Pass", ports=[{"endPort": 1}]), "tier new does not exist"),
+        (True, ingress(), None),
+        (True, ingress(ports=[{"endPort": 1}]), "if `endPort` is specified `port` must be specified"),
+    ],
+)
+async def test_a_tier_that_was_made_a_moment_ago_is_looked_up(
+    in_cluster: bool, spec: dict[str, Any], expected: str | None
+) -> None:
+    asked: list[str] = []
+
+    async def look_up(tier: str) -> bool:
+        asked.append(tier)
+        return in_cluster
+
+    rules = PolicyRules({"application"}.__contains__, look_up, layer7=True)
+    verdict = rules(create({**spec, "tier": "new"}))
+    assert not isinstance(verdict, Verdict)
+    assert (await verdict).message == (expected or "")
+    assert asked == ["new"]
+    for tier in ("application", "Emergency", ""):
+        assert isinstance(rules(create({**spec, "tier": tier})), Verdict)
+
+
+def create(document: dict[str, Any]) -> AdmissionRequest:
+    body = msgspec.json.encode({"metadata": {"name": "p"}, "spec": document})
+    return AdmissionRequest(
+        uid="1",
+        kind=GroupVersionKind("crd.antrea.io", "v1beta1", "ClusterNetworkPolicy"),
+        resource=GroupVersionResource("crd.antrea.io", "v1beta1", "clusternetworkpolicies"),
+        operation="CREATE",
+        namespace="",
+        name="p",
+        user=ANONYMOUS,
+        object=msgspec.Raw(body),
+        old=None,
+    )

@@ -1,0 +1,61 @@
+"""ExternalIPPool: ranges that overlap with no other pool's, and that stay."""
+
+from __future__ import annotations
+
+import msgspec
+
+from apis.gojson import unmarshal
+from apiserver.admission import ALLOWED, AdmissionRequest, Verdict, refused
+from controller.admission.objects import LabelSelector, ObjectMeta, V1Beta1
+from controller.admission.pools import (
+    ExternalIPPools,
+    IPRange,
+    Refused,
+    SubnetInfo,
+    checked_ranges,
+    removal_refusal,
+)
+
+
+class ExternalIPPoolSpec(V1Beta1):
+    ip_ranges: list[IPRange] | None = None
+    subnet_info: SubnetInfo | None = None
+    node_selector: LabelSelector | None = None
+
+
+class ExternalIPPool(V1Beta1):
+    metadata: ObjectMeta | None = None
+    spec: ExternalIPPoolSpec = msgspec.field(default_factory=ExternalIPPoolSpec)
+
+    @property
+    def name(self) -> str:
+        return (self.metadata.name or "") if self.metadata else ""
+
+
+class ExternalIPPoolRules:
+    def __init__(self, pools: ExternalIPPools) -> None:
+        self._pools = pools
+
+    def __call__(self, request: AdmissionRequest) -> Verdict:
+        if request.operation not in ("CREATE", "UPDATE"):
+            return ALLOWED
+        new = unmarshal(request.object, ExternalIPPool) if request.object else ExternalIPPool()
+        old = unmarshal(request.old, ExternalIPPool) if request.old else ExternalIPPool()
+        refusal = self.refusal(new)
+        if refusal is None and request.operation == "UPDATE":
+            refusal = removal_refusal(old.spec.ip_ranges or (), new.spec.ip_ranges or ())
+        return refused(refusal) if refusal else ALLOWED
+
+    def refusal(self, pool: ExternalIPPool) -> str | None:
+        try:
+            ranges = checked_ranges(pool.spec.ip_ranges or (), pool.spec.subnet_info)
+        except Refused as error:
+            return str(error)
+        for other in self._pools.others(pool.name):
+            mine = ranges.overlapping(other.range)
+            if mine is not None:
+                return (
+                    f"range [{mine.text}] overlaps with range [{other.range.text}] "
+                    f"of ExternalIPPool {other.pool}"
+                )
+        return None

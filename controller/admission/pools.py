@@ -1,0 +1,165 @@
+"""Ranges of addresses: rules that ExternalIPPool and IPPool share, and what the external ones consist of."""
+
+from __future__ import annotations
+
+import ipaddress
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+import msgspec
+
+from apis.addresses import AddressError, IPNetwork, from_bytes, to_bytes
+from apis.gojson import Int32
+from apis.ippools import PoolRange, parse
+from client.resources import EXTERNAL_IP_POOLS
+from controller.admission.known import Metadata, Table
+from controller.admission.objects import V1Beta1
+
+
+class IPRange(V1Beta1):
+    cidr: str | None = None
+    start: str | None = None
+    end: str | None = None
+
+    @property
+    def text(self) -> str:
+        return self.cidr or f"{self.start or ''}-{self.end or ''}"
+
+
+class SubnetInfo(V1Beta1):
+    gateway: str | None = None
+    prefix_length: Int32 | None = None
+    vlan: Int32 | None = None
+
+
+class Refused(Exception):
+    """A range or subnet that may not be; the text says why."""
+
+
+def checked_ranges(ranges: Iterable[IPRange], subnet: SubnetInfo | None) -> DisjointRanges:
+    """The ranges of a pool. Raises Refused at the first that cannot be one, or overlaps with an earlier."""
+    network = _network(subnet) if subnet is not None else None
+    checked = DisjointRanges()
+    for written in ranges:
+        try:
+            found = parse(written.cidr or "", written.start or "", written.end or "")
+        except AddressError as error:
+            raise Refused(str(error)) from None
+        if network is not None and not (found.whole.first in network and found.whole.last in network):
+            assert subnet is not None
+            raise Refused(
+                f"range [{found.text}] must be a strict subset of the subnet "
+                f"{subnet.gateway}/{subnet.prefix_length}"
+            )
+        other = checked.overlapping(found)
+        if other is not None:
+            raise Refused(f"range [{found.text}] overlaps with range [{other.text}]")
+        checked.add(found)
+    return checked
+
+
+def _network(subnet: SubnetInfo) -> IPNetwork:
+    gateway, length = subnet.gateway or "", subnet.prefix_length or 0
+    try:
+        address = from_bytes(to_bytes(gateway))
+    except AddressError:
+        raise Refused(f"invalid gateway address {gateway}") from None
+    if not 0 < length < address.max_prefixlen:
+        raise Refused(f"invalid prefixLength {length}")
+    return ipaddress.ip_network((address, length), strict=False)
+
+
+def removal_refusal(old: Iterable[IPRange], new: Iterable[IPRange]) -> str | None:
+    """Addresses may be in use: ranges can only be added. They are compared as they are written."""
+    gone = {item.text for item in old} - {item.text for item in new}
+    return f"existing IPRanges [{' '.join(sorted(gone))}] cannot be updated or deleted" if gone else None
+
+
+class _Family:
+    """Disjoint ranges of one IP family in ascending order; the n-th entries belong together."""
+
+    def __init__(self) -> None:
+        self.firsts: list[int] = []
+        self.lasts: list[int] = []
+        self.entries: list[tuple[int, PoolRange]] = []  # with the order in which they came
+
+
+class DisjointRanges:
+    """Ranges that do not overlap, found in logarithmic time: a pool of a megabyte has 20,000 of them."""
+
+    def __init__(self) -> None:
+        self._families = {4: _Family(), 6: _Family()}
+        self._number = 0
+
+    def __iter__(self) -> Iterator[PoolRange]:
+        for family in self._families.values():
+            yield from (found for _, found in family.entries)
+
+    def overlapping(self, wanted: PoolRange) -> PoolRange | None:
+        """Of those that overlap with it, the one that came first."""
+        family = self._families[wanted.whole.first.version]
+        low = bisect_left(family.lasts, int(wanted.whole.first))
+        high = bisect_right(family.firsts, int(wanted.whole.last))
+        return min(family.entries[low:high])[1] if low < high else None
+
+    def add(self, new: PoolRange) -> None:
+        """The caller has seen that nothing overlaps with it."""
+        family = self._families[new.whole.first.version]
+        place = bisect_left(family.firsts, int(new.whole.first))
+        family.firsts.insert(place, int(new.whole.first))
+        family.lasts.insert(place, int(new.whole.last))
+        family.entries.insert(place, (self._number, new))
+        self._number += 1
+
+
+# --- what exists ---
+
+
+class _Spec(msgspec.Struct, rename="camel"):
+    ip_ranges: list[_Range] | None = None
+
+
+class _Range(msgspec.Struct):
+    cidr: str = ""
+    start: str = ""
+    end: str = ""
+
+
+class _Pool(msgspec.Struct):
+    metadata: Metadata
+    spec: _Spec | None = None
+
+
+class Other(NamedTuple):
+    """A range of another pool."""
+
+    pool: str
+    range: PoolRange
+
+
+class ExternalIPPools(Table[tuple[PoolRange, ...]]):
+    """The ranges of each ExternalIPPool."""
+
+    def __init__(self) -> None:
+        super().__init__(EXTERNAL_IP_POOLS, "ExternalIPPool", _Pool, _reduce)
+
+    def of(self, pool: str) -> tuple[PoolRange, ...] | None:
+        """None for a pool that does not exist."""
+        return self.objects.get(("", pool))
+
+    def others(self, pool: str) -> Iterator[Other]:
+        """The ranges of all pools but this, in a fixed order."""
+        for (_, name), ranges in sorted(self.objects.copy().items()):
+            if name != pool:
+                yield from (Other(name, found) for found in ranges)
+
+
+def _reduce(pool: _Pool) -> tuple[PoolRange, ...]:
+    found = []
+    for written in (pool.spec.ip_ranges if pool.spec else None) or ():
+        try:
+            found.append(parse(written.cidr, written.start, written.end))
+        except AddressError:  # stored while nobody checked it: nothing is given out of it
+            continue
+    return tuple(found)
