@@ -13,7 +13,7 @@ from apis.gojson import syntax
 from apis.meta import builtin
 from apis.meta import v1 as meta
 from apiserver import errors, yamltext
-from apiserver.fitting import Fitting, Misfit
+from apiserver.fitting import Fitting, Misfit, named
 from apiserver.negotiation import JSON, PROTOBUF, YAML
 from apiserver.request import Context
 from apiserver.resources import Codec, Object, ResourceInfo
@@ -21,6 +21,11 @@ from apiserver.resources import Codec, Object, ResourceInfo
 MAX_BODY = 3 * 1024 * 1024
 BODY_SECONDS = 60.0
 _LONG_YAML = 16 * 1024
+_NO_VERSION = "couldn't get version/kind; json parse error: "
+_INTO_TYPE = (  # the Go type that kind and apiVersion are looked for in
+    'into Go value of type struct { APIVersion string "json:\\"apiVersion,omitempty\\""; '
+    'Kind string "json:\\"kind,omitempty\\"" }'
+)
 _NO_PROTOBUF = "provided data does not appear to be a protobuf message, expected prefix [107 56 115 0]"
 
 
@@ -77,7 +82,7 @@ def parse_text(raw: bytes, media: str, kind: str) -> Any:
     except (msgspec.MsgspecError, ValueError, RecursionError) as error:
         why: object = error
         if media == JSON:
-            why = f"couldn't get version/kind; json parse error: {syntax.problem(raw) or error}"
+            why = f"{_NO_VERSION}{syntax.problem(raw) or error}"
         raise _unrecognized(kind, why, raw) from error
 
 
@@ -107,22 +112,43 @@ async def read_object(ctx: Context, info: ResourceInfo, kind: str, group: str, v
         except (EnvelopeError, ValueError) as error:
             raise _unrecognized(kind, error if raw.startswith(b"k8s\0") else _NO_PROTOBUF, raw) from error
         document = {"kind": enveloped.kind, "apiVersion": enveloped.api_version, **document}
-        return check_kind(document, kind, group, version)
-    document = check_kind(await parse_body(raw, media, kind), kind, group, version)
-    check_fields(ctx, info, document)
-    return document
+        _check_type(ctx, document, kind, api_version)
+        return _with_metadata(document, kind, api_version)
+    document = await parse_body(raw, media, kind)
+    if not isinstance(document, dict):
+        raise _unrecognized(kind, f"{_NO_VERSION}json: cannot unmarshal {named(document)} {_INTO_TYPE}", raw)
+    _check_type(ctx, document, kind, api_version)
+    check_fields(ctx, info, kind, document)
+    return _with_metadata(document, kind, api_version)
 
 
-def check_fields(ctx: Context, info: ResourceInfo, document: Object) -> None:
+def _check_type(ctx: Context, document: Object, kind: str, api_version: str) -> None:
+    """Raises BadRequest for an object of another kind or version than belongs here."""
+    given_kind, given_version = document.get("kind") or kind, document.get("apiVersion") or api_version
+    if (given_kind, given_version) == (kind, api_version):
+        return
+    version = str(given_version).rpartition("/")[2]
+    if not ctx.server.registry.has_kind(str(given_version), str(given_kind)):
+        why = f'no kind "{given_kind}" is registered for version "{given_version}"'
+    elif given_version != api_version:
+        raise errors.bad_request(
+            f"the API version in the data ({given_version}) does not match the expected "
+            f"API version ({api_version})"
+        )
+    else:
+        why = "unknown conversion"
+    raise errors.bad_request(f'{given_kind} in version "{version}" cannot be handled as a {kind}: {why}')
+
+
+def check_fields(ctx: Context, info: ResourceInfo, kind: str, document: Object) -> None:
     """Holds an object to the schema of its kind, where the resource has one. Unknown fields are refused or
     warned of, as the client wishes (?fieldValidation); whoever reads the object passes over them.
 
     Raises BadRequest."""
-    kind, version = document["kind"], document["apiVersion"].rpartition("/")[2]
     name = info.definition_name(kind)
     if name not in info.definitions:
         return
-    misfit = f'{kind} in version "{version}" cannot be handled as a {kind}'
+    misfit = f'{kind} in version "{info.version}" cannot be handled as a {kind}'
     fitting = Fitting(info.definitions)
     try:
         fitting.check(name, document)
@@ -174,35 +200,18 @@ def check_types(value: Object, shapes: dict[str, _Shape], what: str) -> None:
             raise errors.bad_request(f"{what}.{key}: a {type(value[key]).__name__} is not what belongs there")
 
 
-def check_kind(document: Any, kind: str, group: str, version: str) -> Object:
-    """Fills in missing kind and apiVersion, refuses wrong ones, and makes sure that metadata is an object."""
-    api_version = f"{group}/{version}" if group else version
-    if not isinstance(document, dict):
-        what = "null" if document is None else type(document).__name__
-        raise errors.bad_request(
-            f"the object provided is unrecognized (must be of type {kind}): it is {what}"
-        )
-    given_kind, given_version = document.get("kind") or kind, document.get("apiVersion") or api_version
-    if given_version != api_version:
-        raise errors.bad_request(
-            f"the API version in the data ({given_version}) does not match the expected "
-            f"API version ({api_version})"
-        )
-    if given_kind != kind:
-        raise errors.bad_request(
-            f'{given_kind} in version "{version}" cannot be handled as a {kind}: unknown conversion'
-        )
+def _with_metadata(document: Object, kind: str, api_version: str) -> Object:
+    """The object with kind, apiVersion and metadata, and makes sure that metadata is an object."""
     metadata = document.get("metadata")
     if metadata is None:
         metadata = {}
+    misfit = f'{kind} in version "{api_version.rpartition("/")[2]}" cannot be handled as a {kind}'
     if not isinstance(metadata, dict):
         raise errors.bad_request(
-            f'{kind} in version "{version}" cannot be handled as a {kind}: json: cannot unmarshal '
-            f"{type(metadata).__name__} into Go struct field {kind}.metadata of type v1.ObjectMeta"
+            f"{misfit}: json: cannot unmarshal {named(metadata)} into Go struct field {kind}.metadata "
+            "of type v1.ObjectMeta"
         )
-    check_types(
-        metadata, _METADATA_TYPES, f'{kind} in version "{version}" cannot be handled as a {kind}: metadata'
-    )
+    check_types(metadata, _METADATA_TYPES, f"{misfit}: metadata")
     rest = {k: v for k, v in document.items() if k not in ("kind", "apiVersion", "metadata")}
     return {"kind": kind, "apiVersion": api_version, "metadata": metadata, **rest}
 

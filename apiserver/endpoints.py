@@ -18,7 +18,7 @@ from aiohttp import web
 
 from apis.record import Media
 from apiserver import errors, render
-from apiserver.body import read_object
+from apiserver.body import read_delete_options, read_object
 from apiserver.events import encoder_for
 from apiserver.negotiation import JSON, PROTOBUF, YAML, negotiate
 from apiserver.options import ListOptions, Position, check_write_options, read_options
@@ -316,5 +316,6 @@ class FunctionEndpoint(Endpoint):
         if self._functions.delete is None:
             raise errors.method_not_allowed()
         check_write_options(ctx.info.verb, ctx.query)
+        await read_delete_options(ctx)
         answer = await self._functions.delete(ctx, ctx.info.namespace, ctx.info.name)
         return _finish(ctx, self.info, answer, 200)

@@ -20,6 +20,7 @@ Schema = Mapping[str, Any]
 Definitions = Mapping[str, Schema]
 
 _INTEGERS = {"int32": (-(2**31), 2**31 - 1), "int64": (-(2**63), 2**63 - 1)}
+_NUMBERS = (*_INTEGERS, "float64")
 _MANY = 100  # unknown fields that are named
 
 
@@ -37,7 +38,10 @@ class _Place:
 
     def wrong(self, value: Any, type_name: str) -> Misfit:
         where = f"Go struct field {self.struct}.{self.path}" if self.path else "Go value"
-        return Misfit(f"json: cannot unmarshal {_named(value)} into {where} of type {type_name}")
+        shown = named(value)
+        if shown == "number" and type_name in _NUMBERS:  # a number, but none of this type
+            shown += f" {value}"
+        return Misfit(f"json: cannot unmarshal {shown} into {where} of type {type_name}")
 
 
 @dataclass(slots=True)
@@ -151,14 +155,16 @@ _CHECKS: dict[str, Callable[[Fitting, Schema, Any, _Place], None]] = {
 }
 
 
-def _named(value: Any) -> str:
+def named(value: Any) -> str:
     """A JSON value as Go names it."""
+    if value is None:
+        return "null"
     if isinstance(value, bool):
         return "bool"
     if isinstance(value, str):
         return "string"
     if isinstance(value, int | float):
-        return f"number {value}"
+        return "number"
     return "array" if isinstance(value, list) else "object"
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import random
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -69,13 +70,18 @@ def parse_token(token: str) -> Position:
         raw = base64.urlsafe_b64decode(token + "=" * (-len(token) % 4))
         decoded = msgspec.json.decode(raw, type=_Token)
     except (binascii.Error, msgspec.MsgspecError, ValueError) as error:
-        raise bad_request("continue key is not valid") from error
+        why = "continue key is not valid"
+        if not re.fullmatch(r"[A-Za-z0-9_-]*", token) or len(token) % 4 == 1:
+            where = re.match(r"[A-Za-z0-9_-]*", token)
+            at = where.end() if where and where.end() < len(token) else len(token) - len(token) % 4
+            why += f": illegal base64 data at input byte {at}"
+        raise bad_request(f"invalid continue token: {why}") from error
     return Position(decoded.rv, *decoded.start)
 
 
 def _integer(query: Mapping[str, str], name: str) -> int:
-    text = query.get(name, "")
-    if not text:
+    text = query.get(name)
+    if text is None:
         return 0
     try:
         if not text.lstrip("+-").isdigit() or not text.isascii():
@@ -204,7 +210,7 @@ def check_write_options(verb: str, query: Mapping[str, str]) -> None:
     if dry_run not in ("", "All"):
         found.append(not_supported("dryRun", [dry_run], ("All",)))
     if validation not in ("", *_VALIDATIONS):
-        found.append(not_supported("fieldValidation", validation, _VALIDATIONS))
+        found.append(not_supported("fieldValidation", validation, ("", *_VALIDATIONS)))
     if found:
         raise invalid(_WRITE_OPTIONS.get(verb, "DeleteOptions"), "meta.k8s.io", "", found)
 

@@ -44,6 +44,13 @@ class Registry:
         for listener in self.on_change:
             listener()
 
+    def has_kind(self, api_version: str, kind: str) -> bool:
+        """Whether some resource, or one of its subresources, is of this kind."""
+        group, _, version = api_version.rpartition("/")
+        infos = [endpoint.info for endpoint in self._versions.get((group, version), {}).values()]
+        kinds = {name for info in infos for name in (info.kind, info.list_kind)}
+        return kind in kinds or any(sub.kind == kind for info in infos for sub in info.subresources)
+
     def find(self, group: str, version: str, plural: str) -> Endpoint | None:
         return self._endpoints.get((group, version, plural))
 

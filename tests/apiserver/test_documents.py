@@ -94,8 +94,8 @@ async def test_generated_names(serve: Serve) -> None:
             "spec.size: Invalid value: 0: must be positive",
         ),
         ({"spec": 5, "metadata": {"name": "x"}}, 400, "BadRequest", "cannot be handled as a Widget"),
-        ({"kind": "Gadget", "metadata": {"name": "x"}}, 400, "BadRequest", "unknown conversion"),
-        ({"apiVersion": "example.com/v2"}, 400, "BadRequest", "does not match the expected API version"),
+        ({"kind": "Gadget", "metadata": {"name": "x"}}, 400, "BadRequest", "is registered for version"),
+        ({"apiVersion": "example.com/v2"}, 400, "BadRequest", "is registered for version"),
         ({"metadata": []}, 400, "BadRequest", "metadata"),
     ],
 )

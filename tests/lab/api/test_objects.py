@@ -56,7 +56,7 @@ def test_generated_names(api: LabApi) -> None:
         ({"metadata": {"name": "a", "finalizers": ["no/t/ok"]}}, 422, "metadata.finalizers: Invalid value"),
         ({"metadata": {"name": "a"}, "data": {"k/v": "x"}}, 422, "a valid config key must consist of"),
         ({"kind": "Secret", "metadata": {"name": "a"}}, 400, "cannot be handled as a ConfigMap"),
-        ({"apiVersion": "v2", "metadata": {"name": "a"}}, 400, "does not match the expected API version"),
+        ({"apiVersion": "v2", "metadata": {"name": "a"}}, 400, 'is registered for version "v2"'),
         ([], 400, ""),
         ("text", 400, ""),
         (None, 400, ""),
