@@ -7,6 +7,7 @@ the cluster's CA, or the loopback token in a file that only this machine's admin
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -32,6 +33,7 @@ from runtime.errors import ConfigurationError
 logger = log.get("controller.authentication")
 
 LOOPBACK_TOKEN = "apiserver/loopback-client-token"  # below the run directory; antctl in the Pod reads it
+FILE_SECONDS = 60.0  # between two looks at clientCAFile
 CONFIG_NAMESPACE, CONFIG_MAP = "kube-system", "extension-apiserver-authentication"
 
 
@@ -39,7 +41,7 @@ class Access:
     """The authenticators and the authorizer of the server, and what must be kept up to date for them.
 
     ``trust`` is called with the CAs (PEM) whose client certificates the TLS handshake shall accept, where it
-    does not accept all. clientCAFile is read once, when the process starts.
+    does not accept all.
     """
 
     def __init__(
@@ -99,7 +101,31 @@ class Access:
     async def run(self) -> None:
         """Follow the cluster's word on front proxies and client CAs. Never returns; cancel it."""
         path = CONFIG_MAPS.path(namespace=CONFIG_NAMESPACE)
-        await Reflector(self._client, path, self, field_selector=f"metadata.name={CONFIG_MAP}").run()
+        reflector = Reflector(self._client, path, self, field_selector=f"metadata.name={CONFIG_MAP}")
+        async with asyncio.TaskGroup() as group:
+            group.create_task(reflector.run())
+            if self._client_ca_file:
+                group.create_task(self._follow_file(Path(self._client_ca_file)))
+
+    async def _follow_file(self, path: Path) -> None:
+        """Whoever renews the clients' CA replaces the file."""
+        complaint = ""
+        while True:
+            await asyncio.sleep(FILE_SECONDS)
+            try:
+                pem = await asyncio.to_thread(path.read_bytes)
+                if pem == self._clients.pem:
+                    continue
+                problem = AuthorityPool(pem).problem
+            except OSError as error:
+                problem = str(error)
+            if not problem:
+                self._clients.replace(pem)
+                self._trust(pem)
+                logger.info("The clientCAFile %s has been read again", path)
+            elif problem != complaint:
+                logger.warning("The clientCAFile %s is no use, what it said stands: %s", path, problem)
+            complaint = problem
 
     # What the reflector tells. A ConfigMap that is deleted leaves what it said in force.
 

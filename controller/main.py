@@ -58,6 +58,7 @@ async def serve(supervisor: Supervisor, settings: Settings) -> None:
 
     # What is served.
     certificates = Certificates(client, environment.namespace, value.run_dir, value.self_signed)
+    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, certificates.rotate)
     tls = await certificates.start()
     settings.apply_tls(tls.context)
     access = Access(client, value.run_dir, value.client_ca_file, tls.trust_clients)
@@ -136,7 +137,6 @@ async def serve(supervisor: Supervisor, settings: Settings) -> None:
     supervisor.start("front-proxies", access.run)
     certificates.look_after(supervisor)
     publisher.start(supervisor)
-    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, certificates.rotate)
     supervisor.start("controller-info", InfoWriter(client, info).run)
     supervisor.start("agent-infos", lambda: agent_infos.run(pump.synced))
     if settings.gates.enabled("AntreaPolicy"):
