@@ -81,14 +81,22 @@ def controller_service(facts: LabFacts) -> list[apply.Document]:
     ]
 
 
+def direct_to(port: int, documents: list[apply.Document]) -> None:
+    """Makes what calls the controller through its Service use this port: a Service of type ExternalName has
+    none of its own to translate. For APIServices and conversion webhooks."""
+    for document in documents:
+        spec = document.get("spec", {})
+        if document["kind"] == "APIService":
+            spec["service"]["port"] = port
+        elif document["kind"] == "CustomResourceDefinition" and "conversion" in spec:
+            spec["conversion"]["webhook"]["clientConfig"]["service"]["port"] = port
+
+
 async def apply_all(client: RestClient, facts: LabFacts) -> None:
     """All bootstrap objects. CustomResourceDefinitions are waited for: their kinds are used next."""
     documents = apply.read(MANIFESTS) + controller_service(facts)
     if not facts.with_nodes:
-        port = facts.controller_port
-        for document in documents:
-            if document["kind"] == "APIService":
-                document["spec"]["service"]["port"] = port
+        direct_to(facts.controller_port, documents)
     await apply.apply_all(client, documents)
     names = [d["metadata"]["name"] for d in documents if d["kind"] == "CustomResourceDefinition"]
     await asyncio.gather(*(_wait_established(client, name) for name in names))

@@ -28,7 +28,7 @@ from client.resources import SERVICE_ACCOUNTS
 from client.rest import RestClient
 from client.watch import WatchFrame, watch
 from lab import apply
-from lab.bootstrap import MANIFESTS
+from lab.bootstrap import MANIFESTS, direct_to
 
 if TYPE_CHECKING:
     from tests.kubernetes.cluster import Cluster
@@ -88,9 +88,7 @@ class ControlPlane:
         """CRDs, accounts and roles, and the controller behind its APIServices."""
         port = self.controller_port
         documents = apply.read(MANIFESTS)
-        for document in documents:
-            if document["kind"] == "APIService":
-                document["spec"]["service"]["port"] = port
+        direct_to(port, documents)
         documents.append(
             {
                 "apiVersion": "v1",
