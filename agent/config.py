@@ -182,7 +182,7 @@ class AgentConfig(DaemonConfig):
         "/var/run/antrea"  # policies, ids, IPAM results, tokens and, unless cniSocket says else, the socket
     )
     cni_data_dir: str = "/var/lib/cni/networks"  # the address store of host-local, one folder per network
-    api_address: str = "127.0.0.1"  # where the local API listens
+    api_address: str = ""  # where the local API listens; empty: every IPv4 and IPv6 address
     controller_address: str = (
         ""  # host:port of antrea-controller; default: the endpoints of the Service antrea
     )
@@ -279,7 +279,8 @@ def checked(loaded: config.Loaded[AgentConfig], source: str) -> Settings:
         value.policy_wait_timeout,
         "write a number of seconds above 0",
     )
-    check_address(value.api_address, "apiAddress", source)
+    if value.api_address:
+        check_address(value.api_address, "apiAddress", source)
     gates = FeatureGates("A", value.feature_gates, source)
     return Settings(
         config=value,

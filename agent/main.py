@@ -175,7 +175,7 @@ async def serve(supervisor: Supervisor, settings: Settings) -> None:
     )
     figures.register(figures.AgentCollector(interfaces, policies, programmer))
     supervisor.on_close("the local API", local.close)
-    await local.listen(value.api_address, value.api_port)
+    await local.listen(value.api_address or None, value.api_port)
 
     # What is known from before becomes flows that are wanted; the switch is not touched yet.
     await cni.restore(await local_pods(kube, node.name))

@@ -90,7 +90,7 @@ def test_every_key_of_upstream_is_known(tmp_path: Path) -> None:
 def test_an_empty_file_means_the_defaults(tmp_path: Path) -> None:
     settings = load(tmp_path, "")
     assert settings.notes == ()
-    assert settings.config.api_port == 10350
+    assert (settings.config.api_address, settings.config.api_port) == ("", 10350)
     assert settings.config.ovs_bridge == "br-int"
     assert settings.cni_socket == Path("/var/run/antrea/cni.sock")
     assert settings.token_file == Path("/var/run/antrea/apiserver/loopback-client-token")
