@@ -18,7 +18,7 @@ lint: setup
 	.venv/bin/lint-imports
 
 types: setup
-	.venv/bin/mypy apis computation apiserver runtime client controller agent antctl lab
+	.venv/bin/mypy apis computation apiserver runtime client controller agent antctl lab openapi
 
 unit: setup
 	$(PY) -m pytest -m "not lab and not kernel and not soak and not image and not kubernetes" $(PYTEST_ARGS)
