@@ -1,11 +1,11 @@
 """The HTTPS server of the agent's local API.
 
 It listens on every address of the node, as upstream's does: kubelet, Prometheus and ``antctl proxy`` come
-from elsewhere, and so can any Pod. Who may: the loopback token in a file that only this machine's administrator
-can read (antctl in agent mode; new at each start), else whom the Kubernetes API lets, asked with TokenReview
-and SubjectAccessReview on the path. Whoever shows no credentials is refused without asking, whatever roles the
-cluster gives to everybody; only the health paths are open, as kubelet needs. The certificate is self-signed
-and new at each start; it is published in the node's AntreaAgentInfo.
+from elsewhere, and so can any Pod. Who may: the loopback token in a file that only this machine's
+administrator can read (antctl in agent mode; new at each start), else whom the Kubernetes API lets, asked by
+TokenReview and SubjectAccessReview on the path. Whoever shows no credentials is refused without asking,
+whatever roles the cluster gives to everybody; only the health paths are open, as kubelet needs. The
+certificate is self-signed and new at each start; it is published in the node's AntreaAgentInfo.
 """
 
 from __future__ import annotations
