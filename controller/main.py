@@ -22,6 +22,7 @@ from controller.admission import registration
 from controller.admission.registration import Circumstances
 from controller.agent_infos import AgentInfos
 from controller.api import groups, paths, policies, stats, system
+from controller.api.bundles import SupportBundles
 from controller.authentication import Access
 from controller.built_in_tiers import BuiltInTiers
 from controller.certificates import Certificates
@@ -92,11 +93,13 @@ async def serve(supervisor: Supervisor, settings: Settings) -> None:
 
     gates = paths.FeatureGatesPath(client, environment.namespace, settings.gates)
     info = ControllerInfo(stores, environment, value.api_port, agents, lambda: publisher.missing)
+    bundles = SupportBundles(stores, info)
+    supervisor.on_close("the support bundle", bundles.close)
     for registered in (
         *policies.endpoints(stores, realization),
         *stats.endpoints(statistics),
         *groups.endpoints(),
-        *system.endpoints(info, gates),
+        *system.endpoints(info, gates, bundles),
         *stats.stats_endpoints(statistics),
     ):
         server.register(registered)

@@ -5,10 +5,12 @@ from __future__ import annotations
 from aiohttp import web
 
 from apiserver.endpoints import Answer, Endpoint, FunctionEndpoint, Functions
-from apiserver.errors import StatusError, forbidden, not_found
+from apiserver.errors import bad_request, forbidden, not_found
+from apiserver.render import HEADERS
 from apiserver.request import Context
 from apiserver.resources import Object
 from controller.api import resources
+from controller.api.bundles import SupportBundles
 from controller.api.paths import FeatureGatesPath
 from controller.info import NAME, ControllerInfo
 
@@ -30,8 +32,8 @@ class ControllerInfoEndpoint(FunctionEndpoint):
         return await self._gates.serve(ctx)
 
 
-def endpoints(info: ControllerInfo, gates: FeatureGatesPath) -> list[Endpoint]:
-    return [ControllerInfoEndpoint(info, gates), _bundles()]
+def endpoints(info: ControllerInfo, gates: FeatureGatesPath, bundles: SupportBundles) -> list[Endpoint]:
+    return [ControllerInfoEndpoint(info, gates), _bundles(bundles)]
 
 
 def _functions(info: ControllerInfo) -> Functions:
@@ -51,19 +53,16 @@ def _functions(info: ControllerInfo) -> Functions:
     return Functions(get=get, list=listing)
 
 
-def _bundles() -> Endpoint:
-    """Nothing is ever collected yet: the state is None, and asking for a collection says so."""
+def _bundles(bundles: SupportBundles) -> Endpoint:
     kind = resources.SUPPORT_BUNDLES
+
+    def document() -> Object:
+        return {"kind": kind.kind, "apiVersion": kind.api_version, **bundles.state()}
 
     async def get(ctx: Context, namespace: str, name: str) -> Answer:
         if name != BUNDLE:
             raise not_found(kind, name)
-        return {
-            "kind": kind.kind,
-            "apiVersion": kind.api_version,
-            "metadata": {"name": BUNDLE},
-            "status": "None",
-        }
+        return document()
 
     async def create(ctx: Context, namespace: str, body: Object) -> Answer:
         name = body["metadata"].get("name", "")
@@ -71,15 +70,25 @@ def _bundles() -> Endpoint:
             raise forbidden(
                 "controllerinfos", resources.SYSTEM, name, f'only resource name "{BUNDLE}" is allowed'
             )
-        raise StatusError(501, "", "This version of antrea-py does not collect support bundles yet.")
+        if not ctx.dry_run:
+            try:
+                await bundles.collect(body.get("since") or "")
+            except ValueError as error:
+                raise bad_request(str(error)) from error
+        return document()
 
     async def delete(ctx: Context, namespace: str, name: str) -> Answer:
         if name != BUNDLE:
             raise not_found(kind, name)
+        if not ctx.dry_run:
+            await bundles.clear()
         return {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 200}
 
     async def download(ctx: Context, namespace: str, name: str, body: Object | None) -> Answer:
-        raise not_found(kind, name)
+        archive = bundles.archive
+        if archive is None:
+            raise not_found(kind, name)
+        return web.FileResponse(archive, headers={**HEADERS, "Content-Type": "application/tar+gz"})
 
     endpoint = FunctionEndpoint(kind, Functions(get=get, create=create, delete=delete))
     endpoint.subresources["download"] = download

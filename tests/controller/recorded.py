@@ -28,6 +28,7 @@ from apiserver.server import ApiServer
 from client.endpoint import Endpoint
 from client.rest import RestClient
 from controller.api import groups, policies, stats, system
+from controller.api.bundles import SupportBundles
 from controller.api.paths import FeatureGatesPath, register_common
 from controller.api.resources import StatsCodec
 from controller.config import Environment
@@ -146,12 +147,13 @@ async def controller(*, with_objects: bool = True) -> AsyncIterator[Recorded]:
     info = ControllerInfo(
         server.stores, Environment("kube-system", "antrea-controller-0", "n0"), 10349, lambda: 0
     )
+    bundles = SupportBundles(server.stores, info)
     statistics, realization = stats.PolicyStatistics(), Realization()
     for endpoint in (
         *policies.endpoints(server.stores, realization),
         *stats.endpoints(statistics),
         *groups.endpoints(),
-        *system.endpoints(info, gates),
+        *system.endpoints(info, gates, bundles),
         *stats.stats_endpoints(statistics),
     ):
         server.register(endpoint)
@@ -171,6 +173,7 @@ async def controller(*, with_objects: bool = True) -> AsyncIterator[Recorded]:
     running = Recorded(f"http://127.0.0.1:{port}", statistics, realization)
     yield running
     await running.session.close()
+    await bundles.close()
     await listener.close(grace=0.2)
     await kube.close()
 

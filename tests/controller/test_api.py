@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
+import io
 import json
+import tarfile
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -14,6 +17,7 @@ from apis.envelope import unwrap
 from controller.api.resources import StatsCodec, go_duration
 from runtime import log
 from tests.controller import recorded
+from tests.controller.control_plane import eventually
 from tests.controller.recorded import Recorded
 
 
@@ -182,3 +186,49 @@ async def test_where_a_policy_is_in_force_can_be_read() -> None:
             base = "/apis/controlplane.antrea.io/v1beta2/networkpolicies"
             code, _, _ = await ask(controller, {"method": "GET", "path": f"{base}/{wrong}"})
             assert code == 404
+
+
+async def test_a_support_bundle_is_collected_downloaded_and_deleted() -> None:
+    path = "/apis/system.antrea.io/v1beta1/supportbundles"
+    body = {
+        "kind": "SupportBundle",
+        "apiVersion": "system.antrea.io/v1beta1",
+        "metadata": {"name": "controller"},
+    }
+    async with recorded.controller() as controller:
+        for _ in range(2):  # a second one replaces the first
+            request = {"method": "POST", "path": path, "body": json.dumps({**body, "since": "1h30m"})}
+            code, document, text = await ask(controller, request)
+            assert (code, document["status"], document["since"]) == (201, "Collecting", "1h30m"), text
+
+        async def collected() -> Any:
+            _, found, _ = await ask(controller, {"method": "GET", "path": f"{path}/controller"})
+            return found if found["status"] == "Collected" else None
+
+        found = await eventually(collected, "the bundle is collected")
+        assert found["metadata"]["deletionTimestamp"] > found["metadata"]["creationTimestamp"]
+        async with controller.session.get(f"{controller.url}{path}/controller/download") as response:
+            assert response.headers["Content-Type"] == "application/tar+gz"
+            archive = await response.read()
+        assert (found["size"], found["sum"]) == (len(archive), hashlib.sha256(archive).hexdigest())
+        with tarfile.open(fileobj=io.BytesIO(archive)) as opened:
+            names = set(opened.getnames())
+            policies = json.load(opened.extractfile("networkpolicies.json"))  # type: ignore[arg-type]
+        assert names >= {
+            "controllerinfo.json",
+            "addressgroups.json",
+            "metrics.txt",
+            "tasks.txt",
+            "threads.txt",
+        }
+        assert {item["sourceRef"]["name"] for item in policies["items"]} == {"np", "acnp", "annp"}
+
+        code, document, _ = await ask(controller, {"method": "DELETE", "path": f"{path}/controller"})
+        assert (code, document["status"]) == (200, "Success")
+        _, found, _ = await ask(controller, {"method": "GET", "path": f"{path}/controller"})
+        assert found == {**body, "status": "None"}
+        code, _, _ = await ask(controller, {"method": "GET", "path": f"{path}/controller/download"})
+        assert code == 404
+        request = {"method": "POST", "path": path, "body": json.dumps({**body, "since": "soon"})}
+        code, document, _ = await ask(controller, request)
+        assert (code, document["message"]) == (400, 'the duration "soon" is not of the form 1h30m')
