@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
+import platform
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -57,10 +59,17 @@ def run(
     for row in chosen(rows, arguments.only):
         progress(row)
         measured.append({columns[0]: row, **measure(row, progress)})
+    finish(title, columns, measured, arguments)
+    return measured
+
+
+def finish(
+    title: str, columns: Sequence[str], measured: Sequence[Row], arguments: argparse.Namespace
+) -> None:
+    """Print the table, write the JSON."""
     print_table(title, columns, measured)
     if arguments.json:
         Path(arguments.json).write_text(json.dumps(measured, indent=2) + "\n")
-    return measured
 
 
 def text(value: Any) -> str:
@@ -70,6 +79,19 @@ def text(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.3g}" if abs(value) < 1 else f"{value:.2f}" if abs(value) < 100 else f"{value:,.0f}"
     return f"{value:,}" if isinstance(value, int) else str(value)
+
+
+def conditions() -> str:
+    """The machine and how busy it is, for the title of a table: on a busy one every time is too long."""
+    model = next(
+        (
+            line.partition(":")[2].strip()
+            for line in Path("/proc/cpuinfo").read_text().splitlines()
+            if line.startswith("model name")
+        ),
+        platform.machine(),
+    )
+    return f"{os.cpu_count()} cores ({model}), load average {os.getloadavg()[0]:.1f}"
 
 
 def print_table(title: str, columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> None:

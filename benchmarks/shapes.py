@@ -217,8 +217,8 @@ def _pod_text() -> tuple[str, str]:
 # --- the six shapes -------------------------------------------------------------------------------------
 
 
-def small_namespaces(cluster: Cluster) -> None:
-    for _ in range(25_000):
+def small_namespaces(cluster: Cluster, count: int = 25_000) -> None:
+    for _ in range(count):
         name = cluster.word()
         cluster.namespace(name, {"app": name})
         for app in ("1", "2"):
