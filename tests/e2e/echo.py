@@ -3,19 +3,22 @@
 python echo.py serve PORT                 echoes TCP and UDP until it is killed
 python echo.py talk tcp|udp HOST PORT     a numbered message every 5 ms until stdin closes, then one line
                                           of JSON: sent, echoed, longest_gap (seconds without an echo)
+
+$ECHO_INTERVAL is another time between messages, in seconds.
 """
 
 from __future__ import annotations
 
 import contextlib
 import json
+import os
 import select
 import socket
 import sys
 import threading
 import time
 
-INTERVAL = 0.005
+INTERVAL = float(os.environ.get("ECHO_INTERVAL", "0.005"))
 
 
 def serve(port: int) -> None:

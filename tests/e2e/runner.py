@@ -44,13 +44,17 @@ class Cell:
 
 
 class Arena:
-    """Nine pods in three namespaces on the nodes of a running lab."""
+    """Nine pods in three namespaces on the nodes of a running lab. A slow machine gives ``patience`` times as
+    long for an answer and for a change to arrive."""
 
-    def __init__(self, lab: Lab, client: RestClient, prober: Prober, families: Sequence[int]) -> None:
+    def __init__(
+        self, lab: Lab, client: RestClient, prober: Prober, families: Sequence[int], patience: float = 1.0
+    ) -> None:
         self.lab = lab
         self.client = client
         self.prober = prober
         self.families = families
+        self.patience = patience
         self.pods: list[LabPod] = []
         self.oracle = Oracle()
         self._applier = Applier(client)
@@ -130,7 +134,7 @@ class Arena:
             probe = probe_between(cell.source, cell.destination, cell.port, cell.protocol, cell.family)
             assert probe is not None, f"{cell} cannot be probed"
             probes.append(probe)
-        return await asyncio.to_thread(self.prober.probe_all, probes, PROBE_TIMEOUT)
+        return await asyncio.to_thread(self.prober.probe_all, probes, PROBE_TIMEOUT * self.patience)
 
     async def disagreements(self, probes: Sequence[tuple[str, int]]) -> list[str]:
         """A sentence for each cell in which packets and oracle still disagree after the time to settle.
@@ -139,7 +143,7 @@ class Arena:
         all cells are probed once more, so that one that agreed too early is caught.
         """
         cells = self.cells(probes)
-        deadline = asyncio.get_running_loop().time() + SETTLE
+        deadline = asyncio.get_running_loop().time() + SETTLE * self.patience
         wrong = await self._disagreeing(cells)
         while True:
             while wrong and asyncio.get_running_loop().time() < deadline:

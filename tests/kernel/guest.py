@@ -69,6 +69,7 @@ class Guest:
             "GUEST_DIRECTORY": str(self.directory),
             "GUEST_CHECKOUT": str(CHECKOUT),
             "GUEST_PYTHON": sys.executable,
+            "GUEST_SECONDS": str(int(TIME_LIMIT) + 30),
             INSIDE: "1",
             **{key: os.environ[key] for key in ("PYTHONPATH", "ANTREA_SEED", "CI") if key in os.environ},
         }

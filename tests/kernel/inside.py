@@ -44,7 +44,15 @@ def main(directory: Path) -> int:
     log = os.open(directory / "pytest.log", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     os.dup2(log, 1)
     os.dup2(log, 2)
-    arguments = ["-p", "no:cacheprovider", "--durations=0", "-v", f"--basetemp={directory / 'tmp'}", *tests]
+    arguments = [
+        "-p",
+        "no:cacheprovider",
+        "--durations=0",
+        "-v",
+        "-rP",
+        f"--basetemp={directory / 'tmp'}",
+        *tests,
+    ]
     return int(pytest.main(arguments, plugins=[Reporter(directory / "reports.jsonl")]))
 
 

@@ -22,6 +22,6 @@ async def test_without_policies_every_pod_reaches_every_pod(arena: Arena) -> Non
     assert await arena.disagreements([("TCP", 80), ("UDP", 80), ("SCTP", 80)]) == []
 
 
-@pytest.mark.parametrize("seed", range(2000, 2004))
+@pytest.mark.parametrize("seed", range(2000, 2002))
 async def test_a_generated_set_agrees_with_the_oracle(arena: Arena, seed: int) -> None:
     assert await arena.run(Generator(seed, arena.world, dual=True).generate()) == []
