@@ -24,19 +24,24 @@ _INT32: Final = (-(2**31), 2**31 - 1)
 
 def unmarshal(text: bytes | msgspec.Raw, kind: type[T]) -> T:
     """The value in the text, as ``kind``. Raises GoJSONError. Unknown fields are ignored, null is absence."""
-    decoder: Callable[[bytes | msgspec.Raw], T] = _decoder(kind).decode  # type: ignore[arg-type]
+    wanted: Any = kind
+    decoder: Callable[[bytes | msgspec.Raw], T] = _decoder(wanted).decode
     try:
         return decoder(text)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise GoJSONError(_explain(bytes(text), kind) or f"json: {error}") from None
+        # Go replaces what is not UTF-8 and goes on.
+        readable = bytes(text).decode("utf-8", "replace").encode()
+        problem = syntax.problem(readable) or _misfit(readable, kind)
+        if problem is None:
+            try:
+                return msgspec.convert(_filled(msgspec.json.decode(readable), _shape(wanted)), kind)
+            except (msgspec.MsgspecError, RecursionError):
+                problem = f"json: {error}"
+        raise GoJSONError(problem) from None
 
 
-def _explain(text: bytes, kind: Any) -> str | None:
-    """What Go would say of a text that could not be decoded."""
-    readable = text.decode("utf-8", "replace").encode()  # Go replaces what is not UTF-8 and goes on
-    problem = syntax.problem(readable)
-    if problem is not None:
-        return problem
+def _misfit(readable: bytes, kind: Any) -> str | None:
+    """What Go would say of JSON that could not be decoded."""
     try:
         return _mismatch(_LOOSE.decode(readable), _shape(kind), _Place())
     except RecursionError:
@@ -127,6 +132,26 @@ _WORDS: Final = {
     "struct": "object", "map": "object", "array": "array", "number": "number", "string": "string",
     "bool": "bool",
 }  # fmt: skip
+
+
+_ZEROES: Final[dict[str, Any]] = {
+    "struct": {}, "map": {}, "array": [], "number": 0.0, "integer": 0, "intstr": 0, "string": "",
+    "bool": False,
+}  # fmt: skip
+
+
+def _filled(value: Any, shape: _Shape) -> Any:
+    """With zero values where lists and maps hold null, as Go fills them."""
+    if shape.kind == "struct" and isinstance(value, dict):
+        fields = _fields(shape.inner)
+        return {key: _filled(item, fields[key]) for key, item in value.items() if key in fields}
+    if shape.kind in ("array", "map") and isinstance(value, list | dict):
+        inner = _shape(shape.inner)
+        zero = _ZEROES.get(inner.kind)
+        if isinstance(value, list):
+            return [zero if item is None else _filled(item, inner) for item in value]
+        return {key: zero if item is None else _filled(item, inner) for key, item in value.items()}
+    return value
 
 
 @lru_cache(maxsize=1024)

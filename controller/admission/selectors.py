@@ -12,6 +12,7 @@ from apis.labels import problem_with_key, problem_with_value
 from apiserver.documents.formats import label_value, qualified_name
 from controller.admission.objects import IPBlock, LabelSelector
 
+_LONGEST_CIDR: Final = 64  # characters; what is longer is none, and is not kept
 _LENGTH: Final = re.compile(r"(no more than \d+) characters")
 
 
@@ -33,9 +34,13 @@ def _reworded(problem: str) -> str:
     return _LENGTH.sub(r"\1 bytes", problem).replace("a qualified name must", "a valid label key must")
 
 
-@lru_cache(maxsize=4096)
 def cidr(text: str) -> CIDR | None:
     """The CIDR as written, None if it is none."""
+    return _cidr(text) if len(text) <= _LONGEST_CIDR else None
+
+
+@lru_cache(maxsize=4096)
+def _cidr(text: str) -> CIDR | None:
     try:
         return parse_cidr(text)
     except AddressError:

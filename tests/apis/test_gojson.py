@@ -126,6 +126,16 @@ def test_null_is_absence_and_unknown_fields_are_none_of_ours() -> None:
     assert (found.inner.port, found.inner.count) == ("http", None)
 
 
+def test_null_in_lists_and_maps_is_a_zero_value() -> None:
+    found = unmarshal(b'{"many": [null, {"count": 1}], "texts": {"a": null, "b": [null]}}', Outer)
+    assert found.many == [Inner(), Inner(count=1)]
+    assert found.texts == {"a": [], "b": [""]}
+
+
+def test_bytes_that_are_no_text_are_replaced() -> None:
+    assert unmarshal(b'{"name": "a\xff"}', Outer).name == "a\ufffd"
+
+
 def test_encoding_leaves_out_what_is_empty_and_comes_back() -> None:
     value = Outer(name="", inner=Inner(count=0, port="http"), many=[], texts={"b": ["<"], "a": []})
     text = marshal(value)
