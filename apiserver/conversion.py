@@ -9,7 +9,6 @@ apiVersion. A ConversionError, from any object, makes the whole review fail with
 from __future__ import annotations
 
 import asyncio
-import html
 import logging
 from collections.abc import Callable
 from typing import Any, Final
@@ -32,6 +31,9 @@ _log = logging.getLogger(__name__)
 MAX_REVIEW: Final = 32 * 1024 * 1024
 LARGE: Final = 64 * 1024  # bytes; a larger review is handled in a thread
 VERSIONS: Final = ("apiextensions.k8s.io/v1", "apiextensions.k8s.io/v1beta1")
+
+# As Go escapes HTML.
+_ESCAPES: Final = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&#34;", "'": "&#39;"})
 
 Converter = Callable[[Object, str], Object]
 """(object, desired apiVersion) -> converted object; it may change the one it is given."""
@@ -103,7 +105,7 @@ def _yaml(review: Object) -> bytes:
 
 def _text(code: int, sentence: str, *, escape: bool = True) -> web.Response:
     # Antrea escapes what it quotes, so that no browser takes it for HTML.
-    return web.Response(text=(html.escape(sentence) if escape else sentence) + "\n", status=code)
+    return web.Response(text=(sentence.translate(_ESCAPES) if escape else sentence) + "\n", status=code)
 
 
 def _convert(body: bytes, media: str, converter: Converter) -> Object:
@@ -158,5 +160,8 @@ def _decode(body: bytes, media: str) -> dict[str, Any]:
         raise _Unreadable("couldn't get version/kind; json parse error: the review is no object")
     version, kind = review.get("apiVersion"), review.get("kind")
     if kind != "ConversionReview" or version not in VERSIONS:
-        raise _Unreadable(f'no kind "{kind}" is registered for version "{version}"')
+        # The end is how Kubernetes' library names the scheme.
+        raise _Unreadable(
+            f'no kind "{kind}" is registered for version "{version}" in scheme "pkg/runtime/scheme.go:111"'
+        )
     return review

@@ -107,7 +107,9 @@ async def serve(supervisor: Supervisor, settings: Settings) -> None:
     server.path("/agentwatch", agent_watch.serve, long_running=True)
     server.path("/featuregates", gates.serve)
     paths.register_common(server, with_metrics=value.metrics)
-    known = registration.register(server, Circumstances(settings.gates, client, environment.account))
+    known = registration.register(
+        server, Circumstances(settings.gates, client, environment.account, environment.namespace)
+    )
     server.health.add(
         "informer-sync",
         lambda: None if pump.synced.is_set() else "the first state is not computed yet",

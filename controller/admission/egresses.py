@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
+
 import msgspec
+from msgspec import MsgspecError
 
 from apis.addresses import AddressError, from_bytes, to_bytes
 from apis.gojson import unmarshal
+from apis.ippools import PoolRange
 from apis.quantity import problem_with_quantity
 from apiserver.admission import ALLOWED, AdmissionRequest, Verdict, refused
+from client.errors import ApiError, ConnectionFailed
 from controller.admission.objects import LabelSelector, ObjectMeta, V1Beta1
 from controller.admission.pools import ExternalIPPools
 
@@ -43,40 +48,62 @@ class Egress(V1Beta1):
 
 
 class EgressRules:
-    def __init__(self, pools: ExternalIPPools) -> None:
-        self._pools = pools
+    """``look_up`` asks the cluster for a pool's ranges: it, or a range of it, may be a second old, and come
+    from the same ``kubectl apply``."""
 
-    def __call__(self, request: AdmissionRequest) -> Verdict:
+    def __init__(
+        self,
+        pools: ExternalIPPools,
+        look_up: Callable[[str], Awaitable[tuple[PoolRange, ...] | None]],
+    ) -> None:
+        self._pools = pools
+        self._look_up = look_up
+
+    def __call__(self, request: AdmissionRequest) -> Verdict | Awaitable[Verdict]:
         if request.operation not in ("CREATE", "UPDATE"):
             return ALLOWED
         new = unmarshal(request.object, Egress) if request.object else Egress()
         old = unmarshal(request.old, Egress) if request.old else Egress()
         name = (new.metadata.name or "") if new.metadata else ""
-        refusal = self.refusal(name, new.spec or EgressSpec(), old.spec or EgressSpec())
-        return refused(refusal) if refusal else ALLOWED
-
-    def refusal(self, name: str, new: EgressSpec, old: EgressSpec) -> str | None:
-        if new.egress_ips:
-            return "spec.egressIPs is not supported yet"
-        if new.external_ip_pools:
-            return "spec.externalIPPools is not supported yet"
-        return _bandwidth_refusal(name, new.bandwidth) or self._address_refusal(new, old)
-
-    def _address_refusal(self, new: EgressSpec, old: EgressSpec) -> str | None:
-        address, pool = new.address
+        wanted = new.spec or EgressSpec()
+        refusal = spec_refusal(name, wanted)
+        if refusal:
+            return refused(refusal)
+        address, pool = wanted.address
         # What is there already may have become wrong by somebody else's doing, and has to stay editable.
-        if new.address == old.address or not address or not pool:
-            return None
+        if wanted.address == (old.spec or EgressSpec()).address or not address or not pool:
+            return ALLOWED
+        refusal = pool_refusal(address, pool, self._pools.of(pool))
+        return self._again(address, pool, refusal) if refusal else ALLOWED
+
+    async def _again(self, address: str, pool: str, refusal: str) -> Verdict:
         try:
-            wanted = from_bytes(to_bytes(address))
-        except AddressError:
-            return f"IP {address} is not valid"
-        ranges = self._pools.of(pool)
-        if ranges is None:
-            return f"ExternalIPPool {pool} does not exist"
-        if not any(found.admits(wanted) for found in ranges):
-            return f"IP {address} is not within the IP range"
-        return None
+            found = pool_refusal(address, pool, await self._look_up(pool))
+        except (ApiError, ConnectionFailed, MsgspecError):
+            found = refusal
+        return refused(found) if found else ALLOWED
+
+
+def spec_refusal(name: str, spec: EgressSpec) -> str | None:
+    """What is wrong with the Egress alone."""
+    if spec.egress_ips:
+        return "spec.egressIPs is not supported yet"
+    if spec.external_ip_pools:
+        return "spec.externalIPPools is not supported yet"
+    return _bandwidth_refusal(name, spec.bandwidth)
+
+
+def pool_refusal(address: str, pool: str, ranges: tuple[PoolRange, ...] | None) -> str | None:
+    """Whether the pool has the address; ``ranges`` is None for a pool that does not exist."""
+    try:
+        wanted = from_bytes(to_bytes(address))
+    except AddressError:
+        return f"IP {address} is not valid"
+    if ranges is None:
+        return f"ExternalIPPool {pool} does not exist"
+    if not any(found.admits(wanted) for found in ranges):
+        return f"IP {address} is not within the IP range"
+    return None
 
 
 def _bandwidth_refusal(name: str, bandwidth: Bandwidth | None) -> str | None:

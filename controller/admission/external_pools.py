@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import msgspec
-
 from apis.gojson import unmarshal
 from apiserver.admission import ALLOWED, AdmissionRequest, Verdict, refused
 from controller.admission.objects import LabelSelector, ObjectMeta, V1Beta1
@@ -25,11 +23,15 @@ class ExternalIPPoolSpec(V1Beta1):
 
 class ExternalIPPool(V1Beta1):
     metadata: ObjectMeta | None = None
-    spec: ExternalIPPoolSpec = msgspec.field(default_factory=ExternalIPPoolSpec)
+    spec: ExternalIPPoolSpec | None = None
 
     @property
     def name(self) -> str:
         return (self.metadata.name or "") if self.metadata else ""
+
+    @property
+    def ranges(self) -> list[IPRange]:
+        return (self.spec.ip_ranges if self.spec else None) or []
 
 
 class ExternalIPPoolRules:
@@ -43,12 +45,12 @@ class ExternalIPPoolRules:
         old = unmarshal(request.old, ExternalIPPool) if request.old else ExternalIPPool()
         refusal = self.refusal(new)
         if refusal is None and request.operation == "UPDATE":
-            refusal = removal_refusal(old.spec.ip_ranges or (), new.spec.ip_ranges or ())
+            refusal = removal_refusal(old.ranges, new.ranges)
         return refused(refusal) if refusal else ALLOWED
 
     def refusal(self, pool: ExternalIPPool) -> str | None:
         try:
-            ranges = checked_ranges(pool.spec.ip_ranges or (), pool.spec.subnet_info)
+            ranges = checked_ranges(pool.ranges, pool.spec.subnet_info if pool.spec else None)
         except Refused as error:
             return str(error)
         for other in self._pools.others(pool.name):

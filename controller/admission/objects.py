@@ -30,6 +30,10 @@ class V1Beta1(GoStruct):
     package: ClassVar[str] = "v1beta1"
 
 
+class V1Alpha1(GoStruct):
+    package: ClassVar[str] = "v1alpha1"
+
+
 class NamespacedName(V1Beta1):
     name: str | None = None
     namespace: str | None = None

@@ -5,16 +5,20 @@ from __future__ import annotations
 import ipaddress
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import msgspec
 
 from apis.addresses import AddressError, IPNetwork, from_bytes, to_bytes
 from apis.gojson import Int32
 from apis.ippools import PoolRange, parse
+from client.errors import ApiError
 from client.resources import EXTERNAL_IP_POOLS
+from client.rest import RestClient
 from controller.admission.known import Metadata, Table
 from controller.admission.objects import V1Beta1
+
+LOOK_UP_SECONDS: Final = 2.0  # of the five that kube-apiserver waits for a webhook
 
 
 class IPRange(V1Beta1):
@@ -131,6 +135,9 @@ class _Pool(msgspec.Struct):
     spec: _Spec | None = None
 
 
+_decode = msgspec.json.Decoder(_Pool).decode
+
+
 class Other(NamedTuple):
     """A range of another pool."""
 
@@ -150,9 +157,21 @@ class ExternalIPPools(Table[tuple[PoolRange, ...]]):
 
     def others(self, pool: str) -> Iterator[Other]:
         """The ranges of all pools but this, in a fixed order."""
-        for (_, name), ranges in sorted(self.objects.copy().items()):
+        for (_, name), ranges in sorted(self.objects.items()):
             if name != pool:
                 yield from (Other(name, found) for found in ranges)
+
+
+async def look_up(client: RestClient, pool: str) -> tuple[PoolRange, ...] | None:
+    """The ranges of an ExternalIPPool at this moment, None if it does not exist. Raises ApiError,
+    ConnectionFailed, MsgspecError."""
+    try:
+        path = EXTERNAL_IP_POOLS.path(pool)
+        return _reduce(_decode((await client.request("GET", path, timeout=LOOK_UP_SECONDS)).body))
+    except ApiError as error:
+        if error.status == 404:
+            return None
+        raise
 
 
 def _reduce(pool: _Pool) -> tuple[PoolRange, ...]:

@@ -12,7 +12,7 @@ from apiserver.conversion import Conversion
 from apiserver.server import ApiServer
 from client.resources import CLUSTER_GROUPS, CLUSTER_POLICIES, GROUPS, POLICIES
 from client.rest import RestClient
-from controller.admission import namespaces
+from controller.admission import features, namespaces
 from controller.admission.groups import ClusterGroup, Group, GroupRules, Groups
 from controller.admission.known import Known
 from controller.admission.policies import naming
@@ -33,18 +33,20 @@ OPEN_PATHS: Final = frozenset(
     {
         *(f"/mutate/{name}" for name in ("acnp", "annp", "anp", "namespace")),
         *(f"/validate/{name}" for name in _VALIDATED.split()),
-        *(f"/convert/{name}" for name in ("clustergroup", "ippool")),
+        *(f"/convert/{name}" for name in ("clustergroup", "egress", "externalippool", "ippool")),
     }
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Circumstances:
-    """What the rules are told once. ``account`` is the controller's own user name."""
+    """What the rules are told once. ``account`` is the controller's own user name, ``namespace`` where
+    it runs."""
 
     gates: FeatureGates
     client: RestClient
     account: str
+    namespace: str = "kube-system"
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +67,7 @@ def register(server: ApiServer, circumstances: Circumstances) -> Known:
     webhooks.admission.path("/mutate/namespace", namespaces.mutate)
     if enabled("AntreaPolicy"):
         _policies(webhooks)
+    features.register(webhooks)
     return webhooks.known
 
 

@@ -1,0 +1,74 @@
+"""Ranges of addresses in pools (ExternalIPPool, IPPool): what is written, and which addresses it stands for.
+
+A range is written as ``cidr`` or as ``start`` and ``end``. Of a CIDR the first address is never given out;
+nor is the last one in IPv4, so that an IPv4 CIDR of one or two addresses has none to give.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from typing import Final, NamedTuple
+
+from apis.addresses import AddressError, IPAddress, Range, from_bytes, parse_cidr, to_bytes
+
+LARGEST: Final = 65536  # addresses of one range that are given out, from its beginning
+
+
+class PoolRange(NamedTuple):
+    """One range. ``text`` tells it from others: two ways to write the same addresses are two ranges."""
+
+    text: str
+    whole: Range
+    from_cidr: bool
+
+    def overlaps(self, other: PoolRange) -> bool:
+        mine, theirs = self.whole, other.whole
+        return (
+            mine.first.version == theirs.first.version
+            and int(mine.first) <= int(theirs.last)
+            and int(theirs.first) <= int(mine.last)
+        )
+
+    def admits(self, address: IPAddress) -> bool:
+        """Whether somebody may ask for the address. As in Antrea, an IPv4 CIDR admits its last address,
+        which allocation then refuses; not where there is nothing to give at all."""
+        if address not in self.whole:
+            return False
+        offset = int(address) - int(self.whole.first)
+        if not self.from_cidr:
+            return offset < LARGEST
+        if address.version == 4 and self.whole.size <= 2:
+            return False
+        return 1 <= offset <= LARGEST
+
+
+def parse(cidr: str, start: str, end: str) -> PoolRange:
+    """Raises AddressError in the words that Antrea refuses the range with."""
+    if cidr:
+        return PoolRange(cidr, cidr_range(cidr), True)
+    first, last = _address(start, "start"), _address(end, "end")
+    if first.version != last.version:
+        raise AddressError(f"range start {start} and range end {end} should belong to same family")
+    if int(first) > int(last):
+        raise AddressError(f"range start {start} should not be greater than range end {end}")
+    return PoolRange(f"{start}-{end}", Range(first, last), False)
+
+
+def cidr_range(cidr: str) -> Range:
+    """All addresses of a CIDR, which may be written with bits behind the prefix."""
+    try:
+        written, length = parse_cidr(cidr)
+    except AddressError:
+        raise AddressError(f"invalid cidr {cidr}") from None
+    bits = 128 if ":" in cidr else 32
+    kind = ipaddress.IPv6Address if bits == 128 else ipaddress.IPv4Address
+    size = 1 << (bits - length)
+    first = int.from_bytes(written[-bits // 8 :]) // size * size
+    return Range(kind(first), kind(first + size - 1))
+
+
+def _address(text: str, end: str) -> IPAddress:
+    try:
+        return from_bytes(to_bytes(text))
+    except AddressError:
+        raise AddressError(f"invalid {end} ip address {text}") from None
