@@ -7,14 +7,14 @@ gates, and at last without a controller.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 import pytest_asyncio
 
 from tests.controller.admission import end_to_end
-from tests.controller.admission.end_to_end import cases
-from tests.controller.admission.replay import Case, recording
+from tests.controller.admission.end_to_end import named
+from tests.controller.admission.phases import *  # noqa: F403  # fixtures
+from tests.controller.admission.replay import Case
 from tests.controller.control_plane import ControlPlane
 from tests.kubernetes.cluster import Cluster
 from tests.openapi import recorded
@@ -23,47 +23,12 @@ from tests.openapi.recorded import Api
 pytestmark = [pytest.mark.kubernetes, pytest.mark.asyncio(loop_scope="module")]
 
 
-def named(name: str) -> pytest.MarkDecorator:
-    return pytest.mark.parametrize("case", [pytest.param(case, id=case["name"]) for case in cases(name)])
-
-
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def cluster_with_webhooks(
+async def installed(
     shared_cluster: Cluster, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[ControlPlane]:
-    plane = ControlPlane(Path(tmp_path_factory.mktemp("plane")), shared_cluster)
-    try:
-        await plane.start_api()
-        await end_to_end.install(plane)
+    async with end_to_end.installed(tmp_path_factory.mktemp("plane"), shared_cluster) as plane:
         yield plane
-    finally:
-        await plane.end()
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def recorded_gates(cluster_with_webhooks: ControlPlane) -> ControlPlane:
-    await end_to_end.start(cluster_with_webhooks, **recording("end-to-end")["featureGates"])
-    return cluster_with_webhooks
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def default_gates(recorded_gates: ControlPlane) -> ControlPlane:
-    await end_to_end.stop(recorded_gates)
-    await end_to_end.start(recorded_gates)
-    return recorded_gates
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def no_controller(default_gates: ControlPlane) -> ControlPlane:
-    await end_to_end.stop(default_gates)
-    return default_gates
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def api(cluster_with_webhooks: ControlPlane) -> AsyncIterator[Api]:
-    opened = end_to_end.connect(cluster_with_webhooks)
-    yield opened
-    opened.close()
 
 
 @named("end-to-end")

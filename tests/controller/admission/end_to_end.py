@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
 import json
 import ssl
 import subprocess
+from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlsplit
 
-import msgspec
+import pytest
+import yaml
 
 from client.resources import TIERS, VALIDATING_WEBHOOKS
 from controller.admission.tiers import BUILT_IN
@@ -19,6 +21,7 @@ from lab import apply
 from tests.controller.admission.replay import Case, recording
 from tests.controller.control_plane import PROJECT, ControlPlane, eventually
 from tests.kubernetes import binaries
+from tests.kubernetes.cluster import Cluster
 from tests.openapi.recorded import Api, check
 
 RECORDED_PORT = "42010"  # of the controller, in the messages
@@ -33,11 +36,33 @@ NOT_YET = {
 DIFFERENT = {"kubectl-old-version"}
 
 
-def cases(name: str) -> list[Case]:
-    return [case for case in recording(name)["cases"] if case["name"] not in NOT_YET | DIFFERENT]
+def named(name: str) -> pytest.MarkDecorator:
+    """The cases of a recording as parameters; those with kubectl are skipped where there is none."""
+    missing = binaries.why_not()
+    without = pytest.mark.skipif(bool(missing), reason=str(missing))
+    return pytest.mark.parametrize(
+        "case",
+        [
+            pytest.param(case, id=case["name"], marks=[without] if "argv" in case else [])
+            for case in recording(name)["cases"]
+            if case["name"] not in NOT_YET | DIFFERENT
+        ],
+    )
 
 
-async def install(plane: ControlPlane) -> None:
+@contextlib.asynccontextmanager
+async def installed(directory: Path, cluster: Cluster | None = None) -> AsyncIterator[ControlPlane]:
+    """A cluster (the lab's API without ``cluster``) with the webhooks, and no controller behind them yet."""
+    plane = ControlPlane(directory, cluster)
+    try:
+        await plane.start_api()
+        await _install(plane)
+        yield plane
+    finally:
+        await plane.end()
+
+
+async def _install(plane: ControlPlane) -> None:
     """CRDs, accounts, roles and webhooks; the Service is on loopback, at a port of its own."""
     await plane.bootstrap()
     port = plane.controller_port
@@ -82,8 +107,6 @@ def kubeconfig(plane: ControlPlane) -> Path:
 
 def connect(plane: ControlPlane) -> Api:
     """The API as its administrator, over plain HTTPS."""
-    import yaml
-
     document = yaml.safe_load(kubeconfig(plane).read_text())
     cluster, user = document["clusters"][0]["cluster"], document["users"][0]["user"]
     authority = cluster.get("certificate-authority-data")
@@ -129,7 +152,3 @@ def _kubectl(plane: ControlPlane, case: Case) -> None:
         "stderr": done.stderr.replace(str(file), "FILE"),
     }
     assert found == {key: case[key] for key in found}
-
-
-async def names(plane: ControlPlane, path: str) -> list[Any]:
-    return [item["metadata"]["name"] for item in msgspec.json.decode(await plane.kube.get(path))["items"]]

@@ -3,34 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import msgspec
-import pytest_asyncio
 
 from client.resources import TIERS
 from client.rest import RestClient
 from controller.built_in_tiers import BuiltInTiers
+from lab import apply
 from runtime.backoff import Backoff
 from tests.controller.control_plane import PROJECT, ControlPlane, eventually
 
-from lab import apply  # isort: skip
 
-
-@pytest_asyncio.fixture
-async def plane(tmp_path: Path) -> AsyncIterator[ControlPlane]:
-    started = ControlPlane(tmp_path)
-    try:
-        await started.start_api()
-        yield started
-    finally:
-        await started.end()
-
-
-async def with_definition(plane: ControlPlane) -> None:
-    await apply.apply_all(plane.kube, apply.read([PROJECT / "openapi" / "crds" / "tiers.yaml"]))
+async def with_definition(bare: ControlPlane) -> None:
+    await apply.apply_all(bare.kube, apply.read([PROJECT / "openapi" / "crds" / "tiers.yaml"]))
 
 
 async def present(client: RestClient) -> dict[str, dict[str, Any]]:
@@ -42,15 +28,15 @@ def tiers(client: RestClient) -> BuiltInTiers:
     return BuiltInTiers(client, Backoff(initial=0.05, maximum=0.1))
 
 
-async def test_all_six_are_made(plane: ControlPlane) -> None:
-    await with_definition(plane)
+async def test_all_six_are_made(bare: ControlPlane) -> None:
+    await with_definition(bare)
 
-    work = tiers(plane.kube)
+    work = tiers(bare.kube)
     assert work.problem() is not None
     await work.run()
 
     assert work.problem() is None
-    assert await present(plane.kube) == {
+    assert await present(bare.kube) == {
         "emergency": {"priority": 50, "description": "[READ-ONLY]: System generated Emergency Tier"},
         "securityops": {"priority": 100, "description": "[READ-ONLY]: System generated SecurityOps Tier"},
         "networkops": {"priority": 150, "description": "[READ-ONLY]: System generated NetworkOps Tier"},
@@ -63,29 +49,29 @@ async def test_all_six_are_made(plane: ControlPlane) -> None:
     }
 
 
-async def test_a_wrong_priority_is_put_right_and_a_description_left(plane: ControlPlane) -> None:
-    await with_definition(plane)
+async def test_a_wrong_priority_is_put_right_and_a_description_left(bare: ControlPlane) -> None:
+    await with_definition(bare)
     document = {
         "apiVersion": TIERS.api_version,
         "kind": "Tier",
         "metadata": {"name": "platform"},
         "spec": {"priority": 7, "description": "ours"},
     }
-    await plane.create(document)
+    await bare.create(document)
 
-    await tiers(plane.kube).run()
+    await tiers(bare.kube).run()
 
-    assert (await present(plane.kube))["platform"] == {"priority": 200, "description": "ours"}
+    assert (await present(bare.kube))["platform"] == {"priority": 200, "description": "ours"}
 
 
-async def test_without_the_definition_it_waits_and_is_no_problem(plane: ControlPlane) -> None:
-    work = tiers(plane.kube)
+async def test_without_the_definition_it_waits_and_is_no_problem(bare: ControlPlane) -> None:
+    work = tiers(bare.kube)
     running = asyncio.create_task(work.run())
     await asyncio.sleep(0.3)
     assert not running.done()
     assert work.problem() is None
 
-    await with_definition(plane)
+    await with_definition(bare)
     await asyncio.wait_for(running, 30)
-    await eventually(lambda: present(plane.kube), "the Tiers are there")
-    assert len(await present(plane.kube)) == 6
+    await eventually(lambda: present(bare.kube), "the Tiers are there")
+    assert len(await present(bare.kube)) == 6
