@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
+from collections.abc import Callable
 
 SLICE_SECONDS = 0.005
 WAKE_AT_ONCE = 16
@@ -37,21 +38,21 @@ class Turns:
     """
 
     def __init__(self) -> None:
-        self._live: deque[asyncio.Event] = deque()
-        self._initial: deque[asyncio.Event] = deque()
+        self._live: deque[Callable[[], None]] = deque()
+        self._initial: deque[Callable[[], None]] = deque()
         self._scheduled = False
         self._until: float | None = None  # None: the slice begins when the first stream looks
 
-    def wake(self, event: asyncio.Event) -> None:
-        """Set the event in one of the next turns."""
-        self._live.append(event)
-        self._schedule(event)
+    def wake(self, call: Callable[[], None]) -> None:
+        """Call it in one of the next turns. It must not raise, nor take long."""
+        self._live.append(call)
+        self._schedule()
 
     async def begin(self) -> None:
         """Wait for the turn of an initial state."""
         event = asyncio.Event()
-        self._initial.append(event)
-        self._schedule(event)
+        self._initial.append(event.set)
+        self._schedule()
         await event.wait()
 
     def due(self) -> bool:
@@ -65,20 +66,19 @@ class Turns:
         """Wait for another turn."""
         event = asyncio.Event()
         if initial:
-            self._initial.appendleft(event)
+            self._initial.appendleft(event.set)
         else:
-            self._live.append(event)
-        self._schedule(event)
+            self._live.append(event.set)
+        self._schedule()
         await event.wait()
 
-    def _schedule(self, event: asyncio.Event) -> None:
+    def _schedule(self) -> None:
         if self._scheduled:
             return
         try:
             loop = asyncio.get_running_loop()
         except RuntimeError:  # published before the loop runs: nobody waits yet
-            self._live.remove(event)
-            event.set()
+            self._live.pop()()
             return
         self._scheduled = True
         loop.call_soon(self._turn, loop)
@@ -87,7 +87,9 @@ class Turns:
         self._until = None
         for waiting, at_once in ((self._live, WAKE_AT_ONCE), (self._initial, BEGIN_AT_ONCE)):
             for _ in range(min(at_once, len(waiting))):
-                waiting.popleft().set()
+                waiting.popleft()()
+                if self.due():
+                    break
         self._scheduled = bool(self._live or self._initial)
         if self._scheduled:
             loop.call_soon(self._turn, loop)

@@ -18,7 +18,7 @@ from apiserver.history import Entry
 from apiserver.request import Context
 from apiserver.snapshot import Snapshot
 from apiserver.stores import Stores
-from apiserver.watcher import BOOKMARK, Marker, Watcher
+from apiserver.watcher import BOOKMARK, Due, Marker, Watcher
 
 _log = logging.getLogger(__name__)
 
@@ -31,7 +31,11 @@ STUCK_SECONDS = 30.0
 
 
 class Sender:
-    """Turns a snapshot and then what is due to a watcher into bytes, and hands them to ``write``."""
+    """Turns a snapshot and then what is due to a watcher into bytes, and hands them to ``write``.
+
+    ``offer`` takes bytes without waiting; it returns False, and has not taken them, where it cannot do so at
+    the moment. With it, a stream that keeps up is served without its coroutine.
+    """
 
     def __init__(
         self,
@@ -39,12 +43,15 @@ class Sender:
         watcher: Watcher,
         encoder: EventEncoder,
         write: Callable[[bytes], Awaitable[object]],
+        offer: Callable[[bytes], bool] | None = None,
     ) -> None:
         self._frames = stores.frames
         self._turns = stores.turns
         self._watcher = watcher
         self._encoder = encoder
         self._write = write
+        self._offer = offer
+        self._failure: Exception | None = None  # of an encoder, for the coroutine to raise
         self._buffer: list[bytes] = []
         self._size = 0
 
@@ -60,19 +67,45 @@ class Sender:
     async def send_changes(self) -> None:
         """Returns when the watcher is closed."""
         watcher = self._watcher
+        at_once = self._send_at_once if self._offer is not None else None
         while not watcher.closed:
+            watcher.at_once = at_once
             await watcher.wait()
+            watcher.at_once = None
+            if self._failure is not None:
+                raise self._failure
             while (due := watcher.take()) is not None:
-                event, what = due
-                if isinstance(what, Entry):
-                    frame = self._encoder.change(event, what)
-                elif isinstance(what, Marker):
-                    frame = self._encoder.marker(what)
-                else:
-                    assert event == BOOKMARK
-                    frame = self._encoder.bookmark(what, False)
-                await self._add(frame, initial=False)
+                await self._add(self._frame(due), initial=False)
             await self._flush()
+
+    def _frame(self, due: Due) -> bytes:
+        event, what = due
+        if isinstance(what, Entry):
+            return self._encoder.change(event, what)
+        if isinstance(what, Marker):
+            return self._encoder.marker(what)
+        assert event == BOOKMARK
+        return self._encoder.bookmark(what, False)
+
+    def _send_at_once(self) -> bool:
+        """What is due, if it is little and the client keeps up. False: the coroutine has to go on with it."""
+        assert self._offer is not None
+        try:
+            while self._size < JOIN_BYTES:
+                due = self._watcher.take()
+                if due is None:
+                    data = b"".join(self._buffer)
+                    if data and not self._offer(data):
+                        return False
+                    self._buffer.clear()
+                    self._size = 0
+                    return True
+                frame = self._frame(due)
+                self._buffer.append(frame)
+                self._size += len(frame)
+        except Exception as error:
+            self._failure = error
+        return False
 
     async def _add(self, frame: bytes, initial: bool) -> None:
         if frame:
@@ -101,7 +134,7 @@ class WatchStream:
         self._response = web.StreamResponse(
             headers={"Content-Type": encoder.content_type, "Cache-Control": "no-cache, private"}
         )
-        self._sender = Sender(stores, watcher, encoder, self._write)
+        self._sender = Sender(stores, watcher, encoder, self._write, self._offer)
 
     async def run(self, snapshot: Snapshot, first: Iterable[bytes], timeout: float) -> web.StreamResponse:
         """Runs until the client leaves, the time is over, or the watcher is closed."""
@@ -127,6 +160,14 @@ class WatchStream:
         except ConnectionError:
             pass
         return response
+
+    def _offer(self, data: bytes) -> bool:
+        """A chunk straight to the transport, past all that aiohttp does for a write, if nothing waits."""
+        transport = self._ctx.http.transport
+        if transport is None or transport.is_closing() or transport.get_write_buffer_size():
+            return False
+        transport.write(b"%x\r\n%b\r\n" % (len(data), data))
+        return True
 
     async def _write(self, data: bytes) -> None:
         try:

@@ -42,6 +42,7 @@ class Watcher:
         "_pending",
         "_wake",
         "_woken",
+        "at_once",
         "bookmarks",
         "closed",
         "markers",
@@ -67,6 +68,9 @@ class Watcher:
         self._wake = asyncio.Event()
         self._woken = False  # whether the event is set, or about to be
         self.turns: Turns | None = None  # of the stores that it is registered with
+        # Set while the stream only waits: takes and sends what is due without waking it; says whether that
+        # was all. A change that concerns a thousand watches is out in half the time.
+        self.at_once: Callable[[], bool] | None = None
         self._on_close = on_close  # ends a stream that hangs in a write
 
     def offer(self, entry: Entry) -> None:
@@ -97,9 +101,13 @@ class Watcher:
         if not self._woken:
             self._woken = True
             if self.turns is not None:
-                self.turns.wake(self._wake)
+                self.turns.wake(self._turn)
             else:
                 self._wake.set()
+
+    def _turn(self) -> None:
+        if self.at_once is None or self.closed or not self.at_once():
+            self._wake.set()
 
     def close(self, reason: str) -> None:
         """Ends the watch: what is queued is dropped, the client starts over."""

@@ -160,7 +160,7 @@ async def test_streams_that_are_woken_together_share_one_slice() -> None:
     await asyncio.sleep(0)
     longest, before = 0.0, time.perf_counter()
     for event in events:
-        turns.wake(event)
+        turns.wake(event.set)
     while not all(task.done() for task in tasks):
         await asyncio.sleep(0)
         now = time.perf_counter()
