@@ -72,7 +72,7 @@ SEEN: list[tuple[str, str]] = [
     # -- may I
     (f"auth can-i watch {POLICIES}", "^yes\n$"),
     (f"auth can-i create {POLICIES} --subresource=status", "^yes\n$"),
-    (f"auth can-i list {POLICIES} --as=system:serviceaccount:kube-system:antrea-agent", "^yes\n$"),
+    (f"auth can-i watch {POLICIES} --as=system:serviceaccount:kube-system:antrea-agent", "^yes\n$"),
 ]  # fmt: skip
 
 REFUSED: list[tuple[str, str]] = [

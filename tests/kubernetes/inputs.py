@@ -65,6 +65,25 @@ async def create_all(kube: RestClient) -> None:
         await create(kube, document)
 
 
+async def administrator(kube: RestClient, name: str) -> None:
+    """A ServiceAccount in kube-system that may do everything."""
+    role = {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "cluster-admin"}
+    account = {
+        "apiVersion": "v1",
+        "kind": "ServiceAccount",
+        "metadata": {"name": name, "namespace": "kube-system"},
+    }
+    binding = {
+        "apiVersion": "rbac.authorization.k8s.io/v1",
+        "kind": "ClusterRoleBinding",
+        "metadata": {"name": name},
+        "roleRef": role,
+        "subjects": [{"kind": "ServiceAccount", "name": name, "namespace": "kube-system"}],
+    }
+    for document in (account, binding):
+        await kube.create(path(document, collection=True), document)
+
+
 @asynccontextmanager
 async def filled(cluster: Cluster, directory: Path) -> AsyncIterator[ControlPlane]:
     """A controller behind the cluster's API, which has computed what follows from the inputs."""

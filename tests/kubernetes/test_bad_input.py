@@ -20,6 +20,7 @@ import pytest_asyncio
 from yarl import URL
 
 from tests.controller.control_plane import ControlPlane, eventually, running
+from tests.kubernetes import inputs
 from tests.kubernetes.cluster import Cluster
 
 pytestmark = [pytest.mark.kubernetes, pytest.mark.asyncio(loop_scope="module")]
@@ -233,24 +234,7 @@ async def ask(plane: ControlPlane, wrong: Wrong, ours: bool, direct: bool = Fals
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def asked(plane: ControlPlane) -> ControlPlane:
     """With somebody who may do everything."""
-    await plane.create(
-        {
-            "apiVersion": "v1",
-            "kind": "ServiceAccount",
-            "metadata": {"name": "bad-input", "namespace": "kube-system"},
-        },
-        {
-            "apiVersion": "rbac.authorization.k8s.io/v1",
-            "kind": "ClusterRoleBinding",
-            "metadata": {"name": "bad-input"},
-            "roleRef": {
-                "apiGroup": "rbac.authorization.k8s.io",
-                "kind": "ClusterRole",
-                "name": "cluster-admin",
-            },
-            "subjects": [{"kind": "ServiceAccount", "name": "bad-input", "namespace": "kube-system"}],
-        },
-    )
+    await inputs.administrator(plane.kube, "bad-input")
     return plane
 
 

@@ -289,7 +289,8 @@ async def check_compression(plane: ControlPlane) -> None:
 
     await eventually(lambda: _is(blocks, 3000), "the long policies are computed")
     tls = ssl.create_default_context(cafile=str(plane.cluster.pki / "ca.crt"))
-    token = await plane.cluster.token("kube-system", "antrea-agent")
+    await inputs.administrator(plane.kube, "compression")
+    token = await plane.cluster.token("kube-system", "compression")
     url = f"{plane.cluster.url}/apis/{GROUP}/networkpolicies"
     async with aiohttp.ClientSession(auto_decompress=False) as session:
         answers = {}

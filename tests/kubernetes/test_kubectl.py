@@ -134,6 +134,29 @@ async def test_reports_can_be_created_and_read(plane: ControlPlane) -> None:
     assert table.split()[:4] == ["api-out", "1", "3", "300"]
 
 
+async def test_where_a_policy_is_in_force_can_be_read(plane: ControlPlane) -> None:
+    items = json.loads(kubectl(plane, f"get {POLICIES} -o json").stdout)["items"]
+    (name,) = [item["metadata"]["name"] for item in items if item["sourceRef"]["name"] == "front-in"]
+    words = f"get {VERSIONED} {name} --subresource=status -o json"
+    before = json.loads(kubectl(plane, words).stdout)
+    assert before["kind"] == "NetworkPolicyStatus"
+    assert [node["nodeName"] for node in before["nodes"]] == ["node-1", "node-2", "node-3"]
+    assert all("generation" not in node for node in before["nodes"])
+
+    report = {
+        "apiVersion": "controlplane.antrea.io/v1beta2",
+        "kind": "NetworkPolicyStatus",
+        "metadata": {"name": name},
+        "nodes": [{"nodeName": "node-2", "generation": 1, "realizationFailure": False}],
+    }
+    path = f"/apis/controlplane.antrea.io/v1beta2/networkpolicies/{name}/status"
+    kubectl(plane, f"create --raw {path} -f -", input=json.dumps(report))
+    after = json.loads(kubectl(plane, words).stdout)
+    assert {node["nodeName"]: node.get("generation") for node in after["nodes"]} == {
+        "node-1": None, "node-2": 1, "node-3": None,
+    }  # fmt: skip
+
+
 class Watch:
     """A kubectl that watches, and what it has printed so far."""
 
