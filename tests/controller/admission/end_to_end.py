@@ -27,11 +27,6 @@ from tests.openapi.recorded import Api, check
 RECORDED_PORT = "42010"  # of the controller, in the messages
 WEBHOOKS = PROJECT / "deploy" / "base" / "webhooks.yaml"
 
-# Kinds whose webhooks are not served yet.
-NOT_YET = {
-    "e2e-egress-ips", "e2e-egress-pool-missing", "e2e-eip-order", "e2e-anc-range", "e2e-ippool-outside",
-    "kubectl-deprecated-version", "kubectl-deprecated-version-delete", "gateoff-e2e-packetcapture-create",
-}  # fmt: skip
 # Here Egress is served as v1alpha2 too.
 DIFFERENT = {"kubectl-old-version"}
 
@@ -45,7 +40,7 @@ def named(name: str) -> pytest.MarkDecorator:
         [
             pytest.param(case, id=case["name"], marks=[without] if "argv" in case else [])
             for case in recording(name)["cases"]
-            if case["name"] not in NOT_YET | DIFFERENT
+            if case["name"] not in DIFFERENT
         ],
     )
 
