@@ -9,7 +9,7 @@ from __future__ import annotations
 import ipaddress
 from typing import Final, NamedTuple
 
-from apis.addresses import AddressError, IPAddress, Range, from_bytes, parse_cidr, to_bytes
+from apis.addresses import AddressError, IPAddress, Range, from_bytes, is_ipv4, parse_cidr, to_bytes
 
 LARGEST: Final = 65536  # addresses of one range that are given out, from its beginning
 
@@ -60,10 +60,13 @@ def cidr_range(cidr: str) -> Range:
         written, length = parse_cidr(cidr)
     except AddressError:
         raise AddressError(f"invalid cidr {cidr}") from None
-    bits = 128 if ":" in cidr else 32
-    kind = ipaddress.IPv6Address if bits == 128 else ipaddress.IPv4Address
-    size = 1 << (bits - length)
-    first = int.from_bytes(written[-bits // 8 :]) // size * size
+    if ":" not in cidr:
+        length += 96
+    # IPv4 in the clothes of IPv6 is IPv4, here as everywhere.
+    is_v4 = is_ipv4(written) and length >= 96
+    kind = ipaddress.IPv4Address if is_v4 else ipaddress.IPv6Address
+    size = 1 << (128 - length)
+    first = int.from_bytes(written[12:] if is_v4 else written) // size * size
     return Range(kind(first), kind(first + size - 1))
 
 

@@ -44,13 +44,13 @@ def _convert(pool: Object, there: Rule, back: Rule, *, written: str, keep: str) 
     ranges = spec.get("ipRanges") if isinstance(spec, dict) else None
     if not isinstance(spec, dict) or not isinstance(ranges, list):
         return
-    original = _read(pool, written)
-    if original is not None and back(original) == ranges:
+    original, simply = _read(pool, written), there(ranges)
+    if original is not None and original != simply and back(original) == ranges:
         spec["ipRanges"] = original
         _annotate(pool, written, None)
         return
-    spec["ipRanges"] = there(ranges)
-    if back(spec["ipRanges"]) != ranges:
+    spec["ipRanges"] = simply
+    if back(simply) != ranges:
         text = msgspec.json.encode(ranges).decode()
         _annotate(pool, keep, text if len(text) <= LONGEST else None)
 
