@@ -13,13 +13,15 @@ from typing import Any
 
 import click
 
-from antctl.commands import COMMANDS, GROUPS, Spec, available
+from antctl.commands import COMMANDS, GROUPS, Spec, available, later
 from antctl.errors import CommandError
 from antctl.mode import Mode
 from antctl.session import Session
 
 # Flags that stand alone; all others take the next word as their value.
-_SWITCHES = {"-v", "--verbose", "-h", "--help", "--insecure", "--table-names-only"}
+_SWITCHES = {
+    "-v", "--verbose", "-h", "--help", "--insecure", "--table-names-only", "--controller", "--disable-filter",
+}  # fmt: skip
 FORMATS = ("json", "table", "yaml", "raw")
 
 Run = Callable[[Session, dict[str, str], list[str], str], str]
@@ -116,6 +118,11 @@ class Group(click.Group):
         self._mode = mode
         self._inside = name if name in GROUPS else ""
 
+    @property
+    def empty(self) -> bool:
+        """Nothing is in this group in this mode, and nothing will be."""
+        return not self._specs() and not later.names(self._inside, self._mode.letter)
+
     def _specs(self) -> list[Spec]:
         return [spec for spec in available(self._mode.letter) if spec.group == self._inside]
 
@@ -138,10 +145,13 @@ class Group(click.Group):
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         rows = [(spec.name, spec.help) for spec in self._specs()]
         if not self._inside:
-            rows += list(GROUPS.items())
+            rows += [(name, text) for name, text in GROUPS.items() if not Group(name, self._mode, text).empty]
         if rows:
             with formatter.section("Available Commands"):
                 formatter.write_dl(sorted(rows))
+        if missing := later.names(self._inside, self._mode.letter):
+            with formatter.section("Not in this version yet"):
+                formatter.write_text(", ".join(missing))
 
 
 def arrange(words: Sequence[str], mode: Mode) -> list[str]:
@@ -171,7 +181,7 @@ def arrange(words: Sequence[str], mode: Mode) -> list[str]:
     return commands + others
 
 
-def duration(text: str) -> float:
+def duration(text: str, flag: str = "-t, --timeout") -> float:
     """Seconds of a duration such as ``10s`` or ``1m30s``. Raises CommandError."""
     import re
 
@@ -181,7 +191,7 @@ def duration(text: str) -> float:
     match = re.fullmatch(r"([-+]?)((?:(?:\d+\.?\d*|\.\d+)(?:ns|us|µs|ms|s|m|h))+)", text)
     if match is None:
         problem = "missing unit in duration" if re.fullmatch(r"[-+]?[\d.]+", text) else "invalid duration"
-        raise CommandError(f'invalid argument "{text}" for "-t, --timeout" flag: time: {problem} "{text}"')
+        raise CommandError(f'invalid argument "{text}" for "{flag}" flag: time: {problem} "{text}"')
     total = sum(
         float(number) * units[unit]
         for number, unit in re.findall(r"(\d+\.?\d*|\.\d+)(ns|us|µs|ms|s|m|h)", match[2])
@@ -191,7 +201,8 @@ def duration(text: str) -> float:
 
 def suggestions(word: str, mode: Mode) -> list[str]:
     """Commands that the user may have meant."""
-    names = [spec.name for spec in COMMANDS if not spec.group and mode.letter in spec.modes] + list(GROUPS)
+    names = [spec.name for spec in COMMANDS if not spec.group and mode.letter in spec.modes]
+    names += [*later.names("", mode.letter), *GROUPS]
     return [
         name
         for name in sorted(names)

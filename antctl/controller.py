@@ -6,18 +6,18 @@ ConfigMap ``antrea-ca``. The caller's own credentials are sent along.
 
 from __future__ import annotations
 
-import ipaddress
 import ssl
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from antctl.errors import CommandError
-from antctl.output import decode
-from antctl.session import Session, status_message
+from antctl.lookup import fetch, node_url
+from antctl.session import Session
 
 if TYPE_CHECKING:
     from client.endpoint import Endpoint
 
 CONTROLLER_INFO = "/apis/crd.antrea.io/v1beta1/antreacontrollerinfos/antrea-controller"
+PORT = 10349  # where the controller does not say
 
 
 def direct(session: Session, insecure: bool = False) -> Endpoint:
@@ -32,17 +32,18 @@ def direct(session: Session, insecure: bool = False) -> Endpoint:
 def _direct(session: Session, insecure: bool) -> Endpoint:
     from client.endpoint import Endpoint, tls_context
 
-    info = _object(session, CONTROLLER_INFO, "error when getting AntreaControllerInfo")
+    info = fetch(session, CONTROLLER_INFO, "error when getting AntreaControllerInfo")
     node = info.get("nodeRef", {}).get("name", "")
     namespace = info.get("podRef", {}).get("namespace", "") or "kube-system"
     if not node:
         raise CommandError("AntreaControllerInfo does not say on which Node antrea-controller runs")
-    problem = "error when searching the Node of the controller"
-    address = node_address(_object(session, f"/api/v1/nodes/{node}", problem))
+    url = node_url(
+        session, node, info.get("apiPort") or PORT, "error when searching the Node of the controller"
+    )
     tls = tls_context(insecure=True)
     if not insecure:
         place = f"/api/v1/namespaces/{namespace}/configmaps/antrea-ca"
-        ca = _object(session, place, "error when getting cert").get("data", {}).get("ca.crt")
+        ca = fetch(session, place, "error when getting cert").get("data", {}).get("ca.crt")
         if not ca:
             raise CommandError(
                 f"error when getting cert: ConfigMap {namespace}/antrea-ca has no ca.crt; try --insecure"
@@ -51,29 +52,5 @@ def _direct(session: Session, insecure: bool) -> Endpoint:
             tls = tls_context(ca_data=ca)
         except (ssl.SSLError, ValueError) as error:
             raise CommandError(f"error when getting cert: {error}; try --insecure") from error
-    host = f"[{address}]" if ":" in address else address
-    url = f"https://{host}:{info.get('apiPort') or 10349}"
+    session.present_certificate(tls)
     return Endpoint(url, tls, f"antrea.{namespace}.svc", session.endpoint().headers)
-
-
-def _object(session: Session, path: str, problem: str) -> dict[str, Any]:
-    answer = session.request(path)
-    if answer.status >= 400:
-        raise CommandError(f"{problem}: {status_message(answer)}")
-    value = decode(answer.body)
-    return value if isinstance(value, dict) else {}
-
-
-def node_address(node: dict[str, Any]) -> str:
-    """ExternalIP before InternalIP, IPv4 before IPv6. Raises CommandError."""
-    found: list[tuple[bool, bool, str]] = []
-    for entry in node.get("status", {}).get("addresses") or ():
-        if entry.get("type") in ("ExternalIP", "InternalIP"):
-            try:
-                version = ipaddress.ip_address(entry.get("address", "")).version
-            except ValueError:
-                continue
-            found.append((entry["type"] == "InternalIP", version == 6, entry["address"]))
-    if not found:
-        raise CommandError(f"Node {node.get('metadata', {}).get('name', '')} has no address")
-    return min(found)[2]

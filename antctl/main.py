@@ -10,7 +10,7 @@ import click
 
 from antctl import mode as modes
 from antctl.cli import Group, arrange, suggestions
-from antctl.commands import GROUPS
+from antctl.commands import GROUPS, later
 from antctl.errors import CommandError
 
 ABOUT = "antctl is the command line tool for Antrea"
@@ -27,11 +27,17 @@ def run(argv: Sequence[str]) -> int:
     words = arrange(argv[1:], mode)
     root = Group(program, mode, ABOUT)
     try:
+        if missing := later.sentence(words, mode.letter):
+            raise CommandError(missing)
         _refuse_unknown(root, words, mode)
-        if len(words) > 1 and words[0] in GROUPS and not words[1].startswith("-"):
+        if words and words[0] in GROUPS:
             group = root.get_command(click.Context(root), words[0])
             assert isinstance(group, Group)
-            if group.get_command(click.Context(group), words[1]) is None:
+            if group.empty:
+                click.echo(f"{group.help}\n")
+                return 0
+            named = len(words) > 1 and not words[1].startswith("-")
+            if named and group.get_command(click.Context(group), words[1]) is None:
                 words = [words[0], "--help"]
         if not words or (words[0] in GROUPS and (len(words) == 1 or words[1].startswith("-"))):
             words = [*words[:1], "--help"]  # whatever flags were given: upstream prints the help too

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +15,8 @@ from antctl.errors import CommandError
 from antctl.mode import Mode
 
 if TYPE_CHECKING:
+    import ssl
+
     from antctl.transport import Answer
     from client.endpoint import Endpoint
 
@@ -35,6 +38,24 @@ class Session:
         if self._endpoint is None:
             self._endpoint = self._in_pod() if self.mode.in_pod else resolve_kubeconfig(self)
         return self._endpoint
+
+    @property
+    def kubeconfig_path(self) -> str:
+        """The file of ``-k``, of $KUBECONFIG (one file), or the usual one; it need not exist."""
+        named = self.kubeconfig or os.environ.get("KUBECONFIG", "").strip()
+        return named or os.path.expanduser("~/.kube/config")
+
+    def present_certificate(self, tls: ssl.SSLContext) -> None:
+        """Show the kubeconfig's client certificate, if there is one, to another server than its own."""
+        if self.mode.in_pod or not os.path.exists(self.kubeconfig_path):
+            return
+        from client import kubeconfig
+        from runtime.errors import ConfigurationError
+
+        try:
+            kubeconfig.present_certificate(self.kubeconfig_path, tls)
+        except ConfigurationError as error:
+            raise CommandError(str(error)) from error
 
     def _in_pod(self) -> Endpoint:
         from client.endpoint import Endpoint, bearer, no_headers, tls_context
@@ -130,9 +151,7 @@ def resolve_kubeconfig(session: Session) -> Endpoint:
     from runtime.errors import ConfigurationError
 
     server = with_scheme(session.server) if session.server else None
-    path = (
-        session.kubeconfig or os.environ.get("KUBECONFIG", "").strip() or os.path.expanduser("~/.kube/config")
-    )
+    path = session.kubeconfig_path
     if os.path.exists(path):
         try:
             found = kubeconfig.load_simple(path, None, server)
@@ -158,16 +177,22 @@ def _with_plugins(path: str, server: str | None) -> Endpoint:
 
     from client.endpoint import Endpoint, tls_context
     from client.kubeconfig import cluster_tls
-    from client.kubernetes_asyncio_light import load
+    from client.kubernetes_asyncio_light import RELOAD_SECONDS, load
 
     async def resolve() -> tuple[Endpoint, dict[str, str]]:
         made = await load(path, None, server)
         return made, await made.headers()
 
     made, headers = asyncio.run(resolve())
+    resolved_at = time.monotonic()
 
-    async def fixed() -> dict[str, str]:
+    async def renewed() -> dict[str, str]:
+        """Waits for nothing while what the plugin gave is fresh; later it blocks (``antctl proxy`` runs for
+        days, and asks from a thread)."""
+        nonlocal headers, resolved_at
+        if time.monotonic() - resolved_at > RELOAD_SECONDS:
+            headers, resolved_at = asyncio.run(resolve())[1], time.monotonic()
         return headers
 
     tls = cluster_tls(path) if made.url.startswith("https") else None
-    return Endpoint(made.url, tls or tls_context(), made.server_name, fixed)
+    return Endpoint(made.url, tls or tls_context(), made.server_name, renewed)

@@ -56,6 +56,16 @@ def cluster_tls(path: str, context: str | None = None) -> ssl.SSLContext:
     return _trust(ca, cluster, path)
 
 
+def present_certificate(path: str, tls: ssl.SSLContext, context: str | None = None) -> None:
+    """Load the client certificate of a kubeconfig's user, if it has one, into the context for another server
+    than the kubeconfig's. Raises ConfigurationError."""
+    user = _user(_read(path), context, path)
+    base = Path(path).resolve().parent
+    certificate, key = _data(user, "client-certificate", base, path), _data(user, "client-key", base, path)
+    if certificate and key:
+        _load_certificate(tls, certificate, key, path)
+
+
 def _trust(ca: str | None, cluster: dict[str, Any], path: str) -> ssl.SSLContext:
     try:
         return tls_context(ca_data=ca, insecure=bool(cluster.get("insecure-skip-tls-verify")))

@@ -15,7 +15,14 @@ class Spec:
     help: str
 
 
-GROUPS = {"get": "Get the status or resource of a topic"}
+# Every group exists in every mode, even if it has no commands there (then it is not shown in the help).
+GROUPS = {
+    "check": "Performs pre and post installation checks",
+    "get": "Get the status or resource of a topic",
+    "mc": "Sub-commands of multi-cluster feature",
+    "query": "Execute a user-provided query",
+    "upgrade": "Sub-commands for upgrade operations",
+}
 
 COMMANDS = (
     Spec("", "version", (), "ACRF", "version", "Print version information"),
@@ -44,6 +51,7 @@ COMMANDS = (
     ),
     Spec("get", "ovsflows", ("of",), "A", "ovsflows", "Dump OVS flows"),
     Spec("get", "featuregates", (), "ACR", "featuregates", "Get feature gates list"),
+    Spec("", "proxy", (), "CR", "proxy", "Run a reverse proxy to the API of the controller or of an agent"),
 )
 
 
