@@ -98,7 +98,7 @@ def jobs(scale: float) -> Iterator[str]:
     for number, (raw, node) in enumerate(zip(made.raw_pods(), placement, strict=True)):
         document = _creation(json.loads(raw))
         metadata = document["metadata"]
-        head = {"kind": "Pod", "apiVersion": "v1", "metadata": metadata}
+        head: dict[str, Any] = {"kind": "Pod", "apiVersion": "v1", "metadata": metadata}
         spec = {**document["spec"], "nodeName": node_name(node)}
         address = f"10.{number >> 16}.{number >> 8 & 255}.{number & 255}"
         status = {**document["status"], "podIP": address, "podIPs": [{"ip": address}]}
