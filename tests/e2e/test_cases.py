@@ -51,7 +51,7 @@ async def reaches(arena: Arena, source: str, destination: str, port: int, protoc
         address = pods[destination].ip(version)
         assert address is not None
         probe = Probe(source, where, address, port, protocol, expect=destination)
-        outcome = (await asyncio.to_thread(arena.prober.probe, probe, 0.6)).outcome
+        outcome = (await asyncio.to_thread(arena.prober.probe, probe, 0.6 * arena.patience)).outcome
         assert outcome in (Outcome.ALLOWED, Outcome.TIMEOUT), f"{probe}: {outcome.value}"
         found.add(outcome is Outcome.ALLOWED)
     return found

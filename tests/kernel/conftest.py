@@ -7,6 +7,7 @@ that were selected. Inside, the tests are what they are written as.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,7 +18,7 @@ from tests.e2e.runner import Arena
 from tests.kernel import guest, kernel
 from tests.support.lab import running_lab
 
-PATIENCE = 4.0  # the guest has one processor, and each of its system calls costs some microseconds more
+PATIENCE = 3.0  # the guest has one processor, and each of its system calls costs some microseconds more
 GUEST = pytest.StashKey[guest.Guest]()
 
 
@@ -40,6 +41,9 @@ class GuestItem(pytest.Item):
             pytest.skip(report["text"])
         if report["outcome"] == "failed":
             raise FailedInside(report["text"])
+
+    def reportinfo(self) -> tuple[Path, int, str]:
+        return self.path, 0, self.name
 
     def repr_failure(self, excinfo: Any, style: Any = None) -> Any:
         if isinstance(excinfo.value, FailedInside | guest.GuestError):
