@@ -18,6 +18,11 @@ DEFAULT_PATH = "/etc/antrea/antrea-controller.conf"
 
 # What this controller does when the gate is on. The other gates are known and without effect so far.
 IMPLEMENTED_GATES = ("AntreaPolicy", "NetworkPolicyStats")
+# With these on, objects are admitted, checked and converted; what is to follow from them does not yet.
+ADMITTING_GATES = (
+    "AntreaIPAM", "ClusterNetworkPolicy", "Egress", "L7NetworkPolicy", "ServiceExternalIP",
+    "SupportBundleCollection", "Traceflow",
+)  # fmt: skip
 
 
 class ClientConnection(Section):
@@ -133,8 +138,22 @@ def check(loaded: config.Loaded[ControllerConfig], source: str) -> Settings:
     return Settings(
         value,
         gates,
-        notes(loaded, gates, IMPLEMENTED_GATES, source, "antrea-controller"),
+        (
+            *notes(loaded, gates, (*IMPLEMENTED_GATES, *ADMITTING_GATES), source, "antrea-controller"),
+            *_admitting(gates, source),
+        ),
         source,
         tls.minimum_version(value.tls_min_version, source),
         tuple(tls.cipher_suites(value.tls_cipher_suites, source)),
     )
+
+
+def _admitting(gates: FeatureGates, source: str) -> list[str]:
+    """The sentence about gates whose objects are accepted although nothing follows from them yet."""
+    named = [name for name in gates.without_effect(()) if name in ADMITTING_GATES and gates.enabled(name)]
+    if not named:
+        return []
+    return [
+        f"{source} sets feature gates of which antrea-controller only admits the objects so far, and does "
+        f"nothing else with them: {', '.join(named)}."
+    ]

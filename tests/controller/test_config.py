@@ -55,6 +55,15 @@ def test_every_key_of_upstream_is_known_and_idle_ones_are_named_once(tmp_path: P
     assert "Multicast" in gates
 
 
+def test_gates_that_only_admit_objects_are_named_as_such(tmp_path: Path) -> None:
+    gates = "{L7NetworkPolicy: true, Egress: false, AntreaPolicy: true, Multicast: true}"
+    idle, admitting = load(f"featureGates: {gates}", tmp_path).notes
+    assert "no effect" in idle
+    assert idle.endswith(": Multicast.")
+    assert "only admits the objects" in admitting
+    assert admitting.endswith(": L7NetworkPolicy.")
+
+
 def test_an_empty_file_and_none_mean_the_defaults(tmp_path: Path) -> None:
     for settings in (load("", tmp_path), config.load("")):
         assert (settings.config.api_port, settings.config.self_signed, settings.config.metrics) == (
