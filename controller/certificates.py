@@ -14,11 +14,10 @@ from __future__ import annotations
 import asyncio
 import ssl
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from pathlib import Path
 
-import msgspec
 from cryptography import x509
 
 from apiserver.certificates import KeyPair, ServingTLS, self_signed, write_private
@@ -27,10 +26,10 @@ from client.errors import ApiError, ConnectionFailed
 from client.reflector import Reflector
 from client.resources import SECRETS
 from client.rest import RestClient
-from client.watch import WatchFrame
 from controller.rotation import Identity, Stock, contains, joined
 from controller.tlsfiles import ProvidedFiles
 from controller.tlssecret import SECRET, Conflict, Loaded, SecretKeeper
+from controller.wake import Wake
 from runtime import log
 from runtime.backoff import Backoff
 from runtime.errors import ConfigurationError
@@ -128,22 +127,10 @@ class Certificates:
         supervisor.start("certificates", self.run)
         if self._secret is not None:
             path = SECRETS.path(namespace=self._namespace)
-            reflector = Reflector(self._client, path, self, field_selector=f"metadata.name={SECRET}")
+            reflector = Reflector(
+                self._client, path, Wake(self._wake), field_selector=f"metadata.name={SECRET}"
+            )
             supervisor.start(f"watch-{SECRET}", reflector.run)
-
-    # What the reflector of the Secret tells.
-
-    async def list_started(self) -> None:
-        pass
-
-    async def list_page(self, items: Sequence[msgspec.Raw]) -> None:
-        pass
-
-    async def list_finished(self) -> None:
-        self._wake.set()
-
-    async def events(self, events: Sequence[WatchFrame]) -> None:
-        self._wake.set()
 
     # The loop.
 

@@ -30,7 +30,7 @@ from client.resources import (
     Resource,
 )
 from client.rest import JSON_PATCH, RestClient
-from client.watch import WatchFrame
+from controller.wake import Wake
 from runtime import log
 from runtime.backoff import Backoff
 from runtime.tasks import Supervisor
@@ -86,25 +86,6 @@ TARGETS: tuple[tuple[Resource, Amend], ...] = (
 _STILL_OURS = {"op": "test", "path": "/metadata/labels/served-by", "value": "antrea-controller"}
 
 
-class _Waker:
-    """A reflector's handler that only tells that something has changed."""
-
-    def __init__(self, wake: asyncio.Event) -> None:
-        self._wake = wake
-
-    async def list_started(self) -> None:
-        pass
-
-    async def list_page(self, items: Sequence[msgspec.Raw]) -> None:
-        pass
-
-    async def list_finished(self) -> None:
-        self._wake.set()
-
-    async def events(self, events: Sequence[WatchFrame]) -> None:
-        self._wake.set()
-
-
 class Publisher:
     """Keeps what is published equal to the bundle given last.
 
@@ -152,7 +133,7 @@ class Publisher:
             reflector = Reflector(
                 self._client,
                 path,
-                _Waker(self._wake),
+                Wake(self._wake),
                 label_selector=labels,
                 field_selector=fields,
                 # A kind that is not served is no hurry.

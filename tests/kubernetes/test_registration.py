@@ -22,6 +22,7 @@ from client.resources import (
 )
 from tests.controller.control_plane import ControlPlane, eventually, running
 from tests.kubernetes.cluster import Cluster
+from tests.kubernetes.published import LABELS, webhook
 
 pytestmark = pytest.mark.kubernetes
 
@@ -64,34 +65,7 @@ async def test_the_groups_become_available_and_policies_are_listed(
 
 STATS = API_SERVICES.path("v1alpha1.stats.antrea.io")
 CA = CONFIG_MAPS.path("antrea-ca", "kube-system")
-LABELS = {"app": "antrea", "served-by": "antrea-controller"}
 SOON = 10.0  # seconds; without a watch it would be up to two minutes
-
-
-def webhook(name: str, labels: dict[str, str]) -> dict[str, Any]:
-    rule = {
-        "operations": ["CREATE"],
-        "apiGroups": ["example.com"],
-        "apiVersions": ["v1"],
-        "resources": ["none"],
-    }
-    service = {"name": "antrea", "namespace": "kube-system", "path": "/validate/nothing"}
-    hooks = [
-        {
-            "name": f"{number}.{name}.antrea.io",
-            "clientConfig": {"service": service},
-            "rules": [rule],
-            "sideEffects": "None",
-            "admissionReviewVersions": ["v1"],
-        }
-        for number in ("one", "two")
-    ]
-    return {
-        "apiVersion": "admissionregistration.k8s.io/v1",
-        "kind": "ValidatingWebhookConfiguration",
-        "metadata": {"name": name, "labels": labels},
-        "webhooks": hooks,
-    }
 
 
 def converted(labels: dict[str, str]) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
+from apiserver.certificates import create_authority, issue
 from client.controller import ControllerLocator
 from client.endpoint import Endpoint, bearer, tls_context
 from client.errors import ApiError, ConnectionFailed
@@ -32,35 +33,13 @@ from client.watch import watch
 from controller.rotation import contains, split
 from tests.controller.control_plane import ControlPlane, eventually, running
 from tests.kubernetes.cluster import Cluster
+from tests.kubernetes.published import LABELS, webhook
 
 pytestmark = [pytest.mark.kubernetes, pytest.mark.timeout(400)]
 
 OUR_API_SERVICES = ("v1beta2.controlplane.antrea.io", "v1alpha1.stats.antrea.io", "v1beta1.system.antrea.io")
 SECRET = SECRETS.path("antrea-controller-tls", "kube-system")
 CA = CONFIG_MAPS.path("antrea-ca", "kube-system")
-
-WEBHOOK = {
-    "apiVersion": "admissionregistration.k8s.io/v1",
-    "kind": "ValidatingWebhookConfiguration",
-    "metadata": {"name": "test-webhook", "labels": {"app": "antrea", "served-by": "antrea-controller"}},
-    "webhooks": [
-        {
-            "name": f"{name}.antrea.io",
-            "clientConfig": {"service": {"name": "antrea", "namespace": "kube-system", "path": "/x"}},
-            "rules": [
-                {
-                    "operations": ["CREATE"],
-                    "apiGroups": ["example.com"],
-                    "apiVersions": ["v1"],
-                    "resources": ["none"],
-                }
-            ],
-            "sideEffects": "None",
-            "admissionReviewVersions": ["v1"],
-        }
-        for name in ("one", "two")
-    ],
-}
 
 
 @pytest_asyncio.fixture
@@ -90,7 +69,7 @@ async def bundles(plane: ControlPlane) -> dict[str, bytes]:
     for name in OUR_API_SERVICES:
         document = await plane.json(API_SERVICES.path(name))
         found[name] = base64.b64decode(document["spec"].get("caBundle") or "")
-    labels = "app=antrea,served-by=antrea-controller"
+    labels = ",".join(f"{key}={value}" for key, value in LABELS.items())
     for document in (await plane.json(VALIDATING_WEBHOOKS.path(), labelSelector=labels))["items"]:
         for hook in document["webhooks"]:
             found[hook["name"]] = base64.b64decode(hook["clientConfig"].get("caBundle") or "")
@@ -188,7 +167,7 @@ async def load(plane: ControlPlane, cluster: Cluster) -> AsyncIterator[Load]:
 
 
 async def test_five_rotations_disturb_nobody(plane: ControlPlane, cluster: Cluster) -> None:
-    await plane.create(WEBHOOK)
+    await plane.create(webhook("labelled", LABELS))
     certificate = await served(plane)
     await eventually(lambda: everywhere(plane, certificate), "the certificate is published everywhere")
     async with load(plane, cluster) as users:
@@ -257,8 +236,6 @@ async def same(first: ControlPlane, second: ControlPlane) -> bytes | None:
 async def test_a_certificate_that_somebody_else_puts_into_the_secret_is_adopted(
     plane: ControlPlane, cluster: Cluster
 ) -> None:
-    from apiserver.certificates import create_authority, issue
-
     before = await served(plane)
     theirs = issue(create_authority("theirs"), "theirs", names=["antrea.kube-system.svc"])
     data = {"tls.crt": theirs.certificate, "tls.key": theirs.key}
