@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 import pytest
 import yaml
 
-from client.resources import TIERS, VALIDATING_WEBHOOKS
+from client.resources import CUSTOM_RESOURCE_DEFINITIONS, TIERS, VALIDATING_WEBHOOKS
 from controller.admission.tiers import BUILT_IN
 from lab import apply
 from tests.controller.admission.replay import Case, recording
@@ -27,6 +27,8 @@ from tests.openapi.recorded import Api, check
 RECORDED_PORT = "42010"  # of the controller, in the messages
 WEBHOOKS = PROJECT / "deploy" / "base" / "webhooks.yaml"
 
+# Definitions with a conversion webhook.
+CONVERTED = [f"{plural}.crd.antrea.io" for plural in ("egresses", "externalippools", "ippools")]
 # Here Egress is served as v1alpha2 too.
 DIFFERENT = {"kubectl-old-version"}
 
@@ -67,9 +69,8 @@ async def _install(plane: ControlPlane) -> None:
             hook["clientConfig"]["service"]["port"] = port
     await apply.apply_all(plane.kube, documents)
     patch = {"spec": {"conversion": {"webhook": {"clientConfig": {"service": {"port": port}}}}}}
-    await plane.kube.patch(
-        "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/ippools.crd.antrea.io", patch
-    )
+    for name in CONVERTED:
+        await plane.kube.patch(CUSTOM_RESOURCE_DEFINITIONS.path(name), patch)
 
 
 async def start(plane: ControlPlane, **gates: bool) -> None:
@@ -79,9 +80,13 @@ async def start(plane: ControlPlane, **gates: bool) -> None:
     async def published() -> bool:
         path = VALIDATING_WEBHOOKS.path("crdvalidator.antrea.io")
         hooks = (await plane.json(path))["webhooks"]
-        return all(hook["clientConfig"].get("caBundle") for hook in hooks)
+        clients = [hook["clientConfig"] for hook in hooks]
+        for name in CONVERTED:
+            spec = (await plane.json(CUSTOM_RESOURCE_DEFINITIONS.path(name)))["spec"]
+            clients.append(spec["conversion"]["webhook"]["clientConfig"])
+        return all(client.get("caBundle") for client in clients)
 
-    await eventually(published, "the webhooks have the CA")
+    await eventually(published, "webhooks and conversions have the CA")
 
     async def tiers() -> bool:
         items = (await plane.json(TIERS.path()))["items"]
