@@ -130,6 +130,9 @@ class ApiServer:
             response = render.failure(form, errors.internal(f"{type(error).__name__}: {error}"), ctx)
         if not response.prepared:
             response.headers.setdefault("Audit-Id", str(uuid.uuid4()))
+            response.headers.setdefault("Cache-Control", render.HEADERS["Cache-Control"])
+            if response.status >= 400 and response.content_type == "text/plain":
+                response.headers.setdefault("X-Content-Type-Options", "nosniff")  # as Go's http.Error
         return response
 
     async def _answer(self, ctx: Context) -> web.StreamResponse:

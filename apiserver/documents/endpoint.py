@@ -22,7 +22,6 @@ from apiserver.documents.registry import Registry
 from apiserver.documents.requests import (
     check_apply_body,
     check_identity,
-    check_write_options,
     decode_body,
     deleted_status,
     options_of,
@@ -32,7 +31,7 @@ from apiserver.documents.writes import Creation, Deletion, Update, Write
 from apiserver.endpoints import StoreEndpoint
 from apiserver.errors import StatusError
 from apiserver.negotiation import JSON, YAML, negotiate
-from apiserver.options import read_options
+from apiserver.options import check_write_options, read_options
 from apiserver.request import Context
 from apiserver.resources import Object, Subresource
 from apiserver.stores import Stored
@@ -60,7 +59,7 @@ class DocumentEndpoint(StoreEndpoint):
         return obj
 
     def _operation(self, ctx: Context, verb: str, subresource: str = "") -> Operation:
-        check_write_options(ctx)
+        check_write_options(ctx.info.verb, ctx.query)
         return Operation(
             verb,
             ctx.info.namespace,

@@ -10,21 +10,7 @@ from apiserver.request import Context
 from apiserver.resources import Object
 
 _OPTIONS = {"create": "CreateOptions", "update": "UpdateOptions", "patch": "PatchOptions"}
-_VALIDATIONS = ("Ignore", "Strict", "Warn")
 _POLICIES = ("Background", "Foreground", "Orphan", "nil")
-
-
-def check_write_options(ctx: Context) -> None:
-    """Raises Invalid for values that dryRun and fieldValidation do not have."""
-    found: list[errors.FieldError] = []
-    dry_run, validation = ctx.query.get("dryRun", ""), ctx.query.get("fieldValidation", "")
-    if dry_run not in ("", "All"):
-        found.append(errors.not_supported("dryRun", dry_run, ("All",)))
-    if validation not in ("", *_VALIDATIONS):
-        found.append(errors.not_supported("fieldValidation", validation, _VALIDATIONS))
-    if found:
-        options = _OPTIONS.get(ctx.info.verb, "DeleteOptions")
-        raise errors.invalid(options, "meta.k8s.io", "", found)
 
 
 def options_of(ctx: Context) -> Object:

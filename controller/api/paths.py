@@ -10,7 +10,6 @@ from typing import Any
 from aiohttp import web
 
 from apiserver.errors import method_not_allowed
-from apiserver.render import HEADERS
 from apiserver.request import Context
 from apiserver.server import ApiServer
 from client.errors import ApiError, ConnectionFailed
@@ -50,16 +49,12 @@ async def _metrics(ctx: Context) -> web.StreamResponse:
 async def _log_level(ctx: Context) -> web.StreamResponse:
     level = ctx.query.get("level")
     if level is None:
-        return web.Response(text=f"{log.verbosity()}\n", headers=HEADERS)
+        return web.Response(text=f"{log.verbosity()}\n")
     if not level.isdecimal():
-        return web.Response(
-            status=400,
-            text="log level must be a positive integer\n",
-            headers={**HEADERS, "X-Content-Type-Options": "nosniff"},
-        )
+        return web.Response(status=400, text="log level must be a positive integer\n")
     log.set_verbosity(int(level))
     logger.info("The log level is now %s", level)
-    return web.Response(headers=HEADERS)
+    return web.Response()
 
 
 class FeatureGatesPath:

@@ -27,6 +27,8 @@ from apiserver.listener import Listener
 from apiserver.server import ApiServer
 from client.endpoint import Endpoint
 from client.rest import RestClient
+from controller.admission import registration
+from controller.admission.registration import Circumstances
 from controller.api import groups, policies, stats, system
 from controller.api.bundles import SupportBundles
 from controller.api.paths import FeatureGatesPath, register_common
@@ -159,6 +161,7 @@ async def controller(*, with_objects: bool = True) -> AsyncIterator[Recorded]:
         server.register(endpoint)
     server.path("/featuregates", gates.serve)
     register_common(server, with_metrics=True)
+    registration.register(server, Circumstances(FeatureGates("C"), kube, "controller"))
     server.health.add("informer-sync", lambda: None, live=False)
     server.health.add("shutdown", lambda: None, live=False)
     if with_objects:
