@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import gc
 import inspect
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -134,7 +135,7 @@ class Admission:
             uid, verdict = _judge(body, handler)
         else:
             async with self._large:
-                uid, verdict = await asyncio.to_thread(_judge, body, handler)
+                uid, verdict = await asyncio.to_thread(_judge_large, body, handler)
         if inspect.isawaitable(verdict):
             verdict = await _settle(verdict)
         return web.Response(body=_encode(uid, verdict), content_type="application/json")
@@ -151,6 +152,18 @@ def _judge(body: bytes, handler: Handler) -> tuple[str, Verdict | Awaitable[Verd
         return uid, handler(_request(review.request))
     except Exception as error:
         return uid, _failed(error)
+
+
+def _judge_large(body: bytes, handler: Handler) -> tuple[str, Verdict | Awaitable[Verdict]]:
+    # The collector would walk through 100,000 new lists again and again, find nothing, and hold the event
+    # loop for it: decoding 3 MiB takes half as long without.
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        return _judge(body, handler)
+    finally:
+        if collecting:
+            gc.enable()
 
 
 async def _settle(verdict: Awaitable[Verdict]) -> Verdict:
