@@ -35,7 +35,10 @@ class GuestItem(pytest.Item):
             factory: pytest.TempPathFactory = self.config._tmp_path_factory  # type: ignore[attr-defined]
             tests = [item.nodeid for item in self.session.items if isinstance(item, GuestItem)]
             stash[GUEST] = guest.Guest(factory.mktemp("guest"), tests)
-        report = stash[GUEST].wait_for(self.nodeid)
+        try:
+            report = stash[GUEST].wait_for(self.nodeid)
+        except guest.DidNotBoot as problem:
+            pytest.skip(f"user-mode Linux does not run on this machine: {problem}")
         self.add_report_section("call", "guest", f"{report['seconds']} s in the guest")
         if report["outcome"] == "skipped":
             pytest.skip(report["text"])

@@ -34,6 +34,10 @@ class GuestError(Exception):
     """The guest did not come up, ended too early or took too long; the text has the end of its console."""
 
 
+class DidNotBoot(GuestError):
+    """No test was reached: this machine's processor or its sandbox does not carry user-mode Linux."""
+
+
 def is_inside() -> bool:
     return INSIDE in os.environ
 
@@ -104,7 +108,9 @@ class Guest:
             if test in self._reports:
                 return self._reports[test]
             if ended:
-                raise GuestError(f"the guest ended without a report of {test}\n{self.last_words()}")
+                # What runs the tests writes its log first; without one the kernel did not get that far.
+                kind = GuestError if (self.directory / "pytest.log").exists() else DidNotBoot
+                raise kind(f"the guest ended without a report of {test}\n{self.last_words()}")
             if time.monotonic() > self._began + TIME_LIMIT:
                 self.end(grace=0.1)
                 raise GuestError(f"the guest was ended after {TIME_LIMIT:g} s\n{self.last_words()}")
