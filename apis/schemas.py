@@ -26,7 +26,7 @@ def _table() -> dict[str, dict[str, Schema]]:
 
 def definition_name(api_version: str, kind: str) -> str:
     """``stats.antrea.io/v1alpha1``, ``MulticastGroup`` → ``io.antrea.stats.v1alpha1.MulticastGroup``."""
-    group, version = api_version.split("/")
+    group, _, version = api_version.rpartition("/")
     return ".".join([*reversed(group.split(".")), version, kind])
 
 

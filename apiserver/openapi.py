@@ -65,7 +65,7 @@ def definition_name(info: ResourceInfo, kind: str = "") -> str:
         return builtin_schema.schema_name(message)
     if not info.group:
         return f"io.k8s.api.core.{info.version}.{kind or info.kind}"
-    return ".".join([*reversed(info.group.split(".")), info.version, kind or info.kind])
+    return info.definition_name(kind or info.kind)
 
 
 class OpenAPI:

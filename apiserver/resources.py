@@ -12,6 +12,7 @@ from dataclasses import field as dataclass_field
 from typing import Any, Protocol
 
 from apis.record import Media
+from apis.schemas import definition_name
 
 Object = dict[str, Any]
 """An API object as JSON: a mapping with metadata and whatever the kind has."""
@@ -103,7 +104,7 @@ class ResourceInfo:
 
     def definition_name(self, kind: str) -> str:
         """The name of a kind's schema, among those that come with the resource."""
-        return ".".join([*reversed(self.group.split(".")), self.version, kind])
+        return definition_name(self.api_version, kind)
 
     def subresource(self, name: str) -> Subresource | None:
         return next((sub for sub in self.subresources if sub.name == name), None)

@@ -8,12 +8,12 @@ server writes the one itself, and the other only ever stand in watches.
 from __future__ import annotations
 
 import json
-from typing import Any
 
 from google.protobuf import descriptor_pb2 as pb
 
-Schema = dict[str, Any]
-REF = "#/components/schemas/"
+from apis.meta.builtin_schema import REF
+from apis.schemas import Schema, definition_name
+
 GROUPS = {
     "antrea_io.antrea.pkg.apis.controlplane.v1beta2": "controlplane.antrea.io/v1beta2",
     "antrea_io.antrea.pkg.apis.stats.v1alpha1": "stats.antrea.io/v1alpha1",
@@ -37,12 +37,6 @@ _SPECIAL: dict[str, Schema] = {
         "x-kubernetes-int-or-string": True,
     },
 }
-
-
-def definition_name(api_version: str, kind: str) -> str:
-    """``stats.antrea.io/v1alpha1``, ``MulticastGroup`` → ``io.antrea.stats.v1alpha1.MulticastGroup``."""
-    group, version = api_version.split("/")
-    return ".".join([*reversed(group.split(".")), version, kind])
 
 
 def _reference(full_name: str) -> Schema:
