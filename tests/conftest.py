@@ -3,8 +3,8 @@
 Tier 2 (marker ``lab``) needs root and Open vSwitch, tier 3 (``kubernetes``) a real kube-apiserver; the tier
 ``kernel`` needs user-mode Linux, for Open vSwitch's kernel datapath. Where a tier cannot run, its tests are
 skipped with a sentence that says what is missing; in CI that is a failure, because a tier that silently stops
-running protects nobody. (The kernel tier is only skipped there, too: whether user-mode Linux runs depends on the
-processor.)
+running protects nobody. (The kernel tier is only skipped there, too: whether user-mode Linux runs depends on
+the processor.)
 """
 
 from __future__ import annotations

@@ -48,6 +48,8 @@ def complete(directory: Path) -> bool:
 def fetch_packages(target: Path) -> None:
     """The packages and everything that they depend on. Raises CalledProcessError."""
     (target / "partial").mkdir(parents=True, exist_ok=True)
+    if not any(Path("/var/lib/apt/lists").glob("*_Packages*")):
+        subprocess.run(["apt-get", "update", "-q"], check=True, stdout=sys.stderr)
     with tempfile.NamedTemporaryFile(prefix="dpkg-status-") as empty:  # as if nothing were installed
         subprocess.run(
             [
