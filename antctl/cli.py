@@ -111,7 +111,7 @@ class Group(click.Group):
         super().__init__(
             name,
             help=help_text,
-            params=[],
+            params=global_options(),
             invoke_without_command=False,
             context_settings={"help_option_names": ["-h", "--help"]},
         )
@@ -141,6 +141,9 @@ class Group(click.Group):
                 command: click.Command = module.build(spec, self._mode)
                 return command
         return None
+
+    def get_help(self, ctx: click.Context) -> str:
+        return f"{self.help}\n" if self.empty else super().get_help(ctx)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         rows = [(spec.name, spec.help) for spec in self._specs()]

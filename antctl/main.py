@@ -30,17 +30,7 @@ def run(argv: Sequence[str]) -> int:
         if missing := later.sentence(words, mode.letter):
             raise CommandError(missing)
         _refuse_unknown(root, words, mode)
-        if words and words[0] in GROUPS:
-            group = root.get_command(click.Context(root), words[0])
-            assert isinstance(group, Group)
-            if group.empty:
-                click.echo(f"{group.help}\n")
-                return 0
-            named = len(words) > 1 and not words[1].startswith("-")
-            if named and group.get_command(click.Context(group), words[1]) is None:
-                words = [words[0], "--help"]
-        if not words or (words[0] in GROUPS and (len(words) == 1 or words[1].startswith("-"))):
-            words = [*words[:1], "--help"]  # whatever flags were given: upstream prints the help too
+        words = _or_help(root, words)
         root.main(args=words, prog_name=program, standalone_mode=False)
     except CommandError as error:
         if error.output:
@@ -54,6 +44,21 @@ def run(argv: Sequence[str]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     return 0
+
+
+def _or_help(root: Group, words: list[str]) -> list[str]:
+    """The words, or those that print the help of where they end: without a command, or with one that the
+    group does not know. Flags are looked at all the same."""
+    if not words or words[0].startswith("-"):
+        return ["--help", *words]
+    if words[0] not in GROUPS:
+        return words
+    group = root.get_command(click.Context(root), words[0])
+    assert isinstance(group, Group)
+    named = len(words) > 1 and not words[1].startswith("-")
+    if named and group.get_command(click.Context(group), words[1]) is not None:
+        return words
+    return [words[0], "--help", *words[2 if named else 1 :]]
 
 
 def _fail(text: str) -> int:

@@ -89,11 +89,12 @@ async def filled(cluster: Cluster, directory: Path) -> AsyncIterator[ControlPlan
     """A controller behind the cluster's API, which has computed what follows from the inputs."""
     async with running(directory, cluster) as plane:
         await create_all(cluster.kube)
-        await eventually(lambda: _computed(plane), "everything is computed")
+        await eventually(lambda: computed(plane), "everything is computed")
         yield plane
 
 
-async def _computed(plane: ControlPlane) -> bool:
+async def computed(plane: ControlPlane) -> bool:
+    """Whether the controller, asked through the cluster's API, shows all that follows from the inputs."""
     base = "/apis/controlplane.antrea.io/v1beta2"
     groups = (await plane.json(f"{base}/addressgroups"))["items"]
     members = sum(len(group.get("groupMembers", ())) for group in groups)
