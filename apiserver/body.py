@@ -21,6 +21,7 @@ from apiserver.resources import Codec, Object, ResourceInfo
 MAX_BODY = 3 * 1024 * 1024
 BODY_SECONDS = 60.0
 _LONG_YAML = 16 * 1024
+_LONG_JSON = 128 * 1024  # looked through in a thread: megabytes of values take a tenth of a second
 _NO_VERSION = "couldn't get version/kind; json parse error: "
 _INTO_TYPE = (  # the Go type that kind and apiVersion are looked for in
     'into Go value of type struct { APIVersion string "json:\\"apiVersion,omitempty\\""; '
@@ -118,7 +119,10 @@ async def read_object(ctx: Context, info: ResourceInfo, kind: str, group: str, v
     if not isinstance(document, dict):
         raise _unrecognized(kind, f"{_NO_VERSION}json: cannot unmarshal {named(document)} {_INTO_TYPE}", raw)
     _check_type(ctx, document, kind, api_version)
-    check_fields(ctx, info, kind, document)
+    if len(raw) > _LONG_JSON:
+        await asyncio.to_thread(check_fields, ctx, info, kind, document)
+    else:
+        check_fields(ctx, info, kind, document)
     return _with_metadata(document, kind, api_version)
 
 
