@@ -4,8 +4,8 @@
 
 kube-apiserver with RBAC and Kubernetes' own controllers make Pods of Deployment and DaemonSet, and endpoints
 of the Service; tests.kubernetes.kubelet runs the Pods with the accounts, arguments, environment, probes and
-ConfigMap that the manifests give. One thing is edited, as a user would: the datapath, because the kernel may
-lack openvswitch. RESULT is JSON, for test_deploy.py to look at.
+ConfigMap that the manifests give. What is edited, as a user would: the datapath, because the kernel may
+lack openvswitch; and one more feature is switched on. RESULT is JSON, for test_deploy.py to look at.
 """
 
 from __future__ import annotations
@@ -44,6 +44,18 @@ metadata: {name: web, namespace: default}
 spec:
   podSelector: {matchLabels: {app: web}}
   ingress: [{from: [{podSelector: {matchLabels: {app: client}}}]}]
+"""
+EGRESS = """\
+apiVersion: crd.antrea.io/v1alpha2
+kind: Egress
+metadata: {name: web}
+spec: {appliedTo: {}, egressIP: 10.88.0.9, externalIPPool: nowhere}
+"""
+TRACEFLOW = """\
+apiVersion: crd.antrea.io/v1beta1
+kind: Traceflow
+metadata: {name: web}
+spec: {source: {namespace: default, pod: nobody}}
 """
 
 
@@ -111,12 +123,13 @@ class Scenario:
         self.result["applied"] = [line for line in first.splitlines() if not line.endswith(" unchanged")]
         again = self.cluster.kubectl("apply", "-k", str(ROOT / "deploy")).stdout
         self.result["applied again"] = again.splitlines()
-        await self.edit_datapath()
+        await self.edit_configuration()
         controller = await self.started("antrea-controller")
         await self.served(controller)
         await self.started("antrea-agent")
         await self.reported()
         await self.enforced()
+        await self.admitted()
         await self.older_agents()
         await self.antctl()
         await self.renewed()
@@ -143,12 +156,21 @@ class Scenario:
         }
         await self.cluster.kube.patch(NODES.path(NODE, subresource="status"), {"status": status})
 
-    async def edit_datapath(self) -> None:
+    async def edit_configuration(self) -> None:
         path = CONFIG_MAPS.path("antrea-config", "kube-system")
         data = (await self.cluster.get(path))["data"]
-        text = data["antrea-agent.conf"].replace("#ovsDatapathType: system", "ovsDatapathType: netdev")
-        assert text != data["antrea-agent.conf"]
-        await self.cluster.kube.patch(path, {"data": {"antrea-agent.conf": text}})
+        for name, line, wanted in (
+            ("antrea-agent.conf", "#ovsDatapathType: system", "ovsDatapathType: netdev"),
+            # One right of the controller is for this feature alone.
+            (
+                "antrea-controller.conf",
+                "#  SupportBundleCollection: false",
+                "  SupportBundleCollection: true",
+            ),
+        ):
+            text = data[name].replace(line, wanted)
+            assert text != data[name]
+            await self.cluster.kube.patch(path, {"data": {name: text}})
 
     async def started(self, component: str) -> dict[str, Any]:
         """The Pod of a component, running and ready as its probes say."""
@@ -250,6 +272,14 @@ class Scenario:
             return "actions=drop" in flows
 
         await self.eventually(dropped, "the policy isolates the Pod in Open vSwitch")
+
+    async def admitted(self) -> None:
+        """Writes about which webhooks ask the cluster."""
+        refused = []
+        for manifest in (EGRESS, TRACEFLOW):
+            done = self.cluster.kubectl("create", "-f", "-", input=manifest, check=False)
+            refused.append(done.stderr.strip().rpartition("denied the request: ")[2])
+        self.result["refused"] = refused
 
     async def older_agents(self) -> None:
         """What agents of Antrea ask for: a watch for each resource, and to be told the statistics."""

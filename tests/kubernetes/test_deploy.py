@@ -59,6 +59,13 @@ def test_a_pod_is_attached_and_its_policy_is_in_open_vswitch(deployed: dict[str,
     assert deployed["policies"] == ["web"]
 
 
+def test_webhooks_and_conversions_are_called(deployed: dict[str, Any]) -> None:
+    assert deployed["refused"] == [
+        "ExternalIPPool nowhere does not exist",
+        "requested source Pod default/nobody not found",
+    ]
+
+
 @pytest.mark.parametrize("component", ["antrea-controller", "antrea-agent"])
 def test_nothing_is_forbidden(deployed: dict[str, Any], component: str) -> None:
     assert deployed[f"{component} forbidden"] == []
