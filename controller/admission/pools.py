@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ipaddress
-from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator
 from typing import Final, NamedTuple
 
@@ -11,7 +10,7 @@ import msgspec
 
 from apis.addresses import AddressError, IPNetwork, from_bytes, to_bytes
 from apis.gojson import Int32
-from apis.ippools import PoolRange, parse
+from apis.ippools import DisjointRanges, PoolRange, parse
 from client.errors import ApiError
 from client.resources import EXTERNAL_IP_POOLS
 from client.rest import RestClient
@@ -78,43 +77,6 @@ def removal_refusal(old: Iterable[IPRange], new: Iterable[IPRange]) -> str | Non
     """Addresses may be in use: ranges can only be added. They are compared as they are written."""
     gone = {item.text for item in old} - {item.text for item in new}
     return f"existing IPRanges [{' '.join(sorted(gone))}] cannot be updated or deleted" if gone else None
-
-
-class _Family:
-    """Disjoint ranges of one IP family in ascending order; the n-th entries belong together."""
-
-    def __init__(self) -> None:
-        self.firsts: list[int] = []
-        self.lasts: list[int] = []
-        self.entries: list[tuple[int, PoolRange]] = []  # with the order in which they came
-
-
-class DisjointRanges:
-    """Ranges that do not overlap, found in logarithmic time: a pool of a megabyte has 20,000 of them."""
-
-    def __init__(self) -> None:
-        self._families = {4: _Family(), 6: _Family()}
-        self._number = 0
-
-    def __iter__(self) -> Iterator[PoolRange]:
-        for family in self._families.values():
-            yield from (found for _, found in family.entries)
-
-    def overlapping(self, wanted: PoolRange) -> PoolRange | None:
-        """Of those that overlap with it, the one that came first."""
-        family = self._families[wanted.whole.first.version]
-        low = bisect_left(family.lasts, int(wanted.whole.first))
-        high = bisect_right(family.firsts, int(wanted.whole.last))
-        return min(family.entries[low:high])[1] if low < high else None
-
-    def add(self, new: PoolRange) -> None:
-        """The caller has seen that nothing overlaps with it."""
-        family = self._families[new.whole.first.version]
-        place = bisect_left(family.firsts, int(new.whole.first))
-        family.firsts.insert(place, int(new.whole.first))
-        family.lasts.insert(place, int(new.whole.last))
-        family.entries.insert(place, (self._number, new))
-        self._number += 1
 
 
 # --- what exists ---
