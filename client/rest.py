@@ -122,6 +122,7 @@ class RestClient:
         accept: str = JSON,
         method: str = "GET",
         idle_timeout: float | None = None,
+        headers: Mapping[str, str] | None = None,
     ) -> AsyncIterator[AsyncIterator[bytes]]:
         """An answer read piece by piece, for as long as it lasts: ``async with … as chunks``.
 
@@ -130,7 +131,7 @@ class RestClient:
         """
         timeout = aiohttp.ClientTimeout(sock_connect=CONNECT_TIMEOUT, sock_read=idle_timeout)
         try:
-            async with self._open(method, path, query, None, JSON, accept, timeout, None) as response:
+            async with self._open(method, path, query, None, JSON, accept, timeout, headers) as response:
                 if response.status >= 400:
                     payload = await response.content.read(1 << 16)
                     raise ApiError.from_body(

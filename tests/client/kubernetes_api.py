@@ -27,7 +27,7 @@ class ScriptedApi:
         self.version = 1
         self.watch_scripts: asyncio.Queue[list[Any] | int] = asyncio.Queue()
         self.requests: list[dict[str, str]] = []
-        self.list_failures: list[int] = []
+        self.list_failures: list[int | str] = []  # a code, or: the connection ends within the answer
         self.app = web.Application()
         self.app.router.add_get("/api/v1/things", self._things)
         self.app.router.add_route("*", "/echo", self._echo)
@@ -48,6 +48,13 @@ class ScriptedApi:
             return await self._watch(request)
         if self.list_failures:
             code = self.list_failures.pop(0)
+            if isinstance(code, str):
+                response = web.StreamResponse()
+                await response.prepare(request)
+                await response.write(b'{"metadata":{},"items":[{"metadata":')
+                assert request.transport is not None
+                request.transport.abort()
+                return response
             return web.json_response({"kind": "Status", "message": "not now", "code": code}, status=code)
         start, limit = int(request.query.get("continue", 0)), int(request.query.get("limit", 1000))
         page = self.objects[start : start + limit]

@@ -81,12 +81,27 @@ async def _running(client: RestClient, **options: Any) -> AsyncIterator[tuple[St
         assert task.cancelled(), "only cancellation ends a reflector"
 
 
-async def test_a_list_comes_in_pages_and_the_watch_starts_at_its_version() -> None:
+async def test_a_list_takes_what_the_server_has_at_hand_and_the_watch_starts_at_its_version() -> None:
     api = ScriptedApi()
     api.objects, api.version = [thing(f"t{n}", n) for n in range(5)], 9
     api.watch_scripts.put_nowait([("ADDED", thing("new", 10)), 5.0])
+    async with following(api) as (state, reflector):
+        await state.until("ADDED new")
+        assert api.requests[0] == {"resourceVersion": "0"}
+        assert set(state.objects) == {"t0", "t1", "t2", "t3", "t4", "new"}
+        assert api.requests[-1]["resourceVersion"] == "9"
+        assert reflector.synced
+
+
+@pytest.mark.parametrize("failure", [410, 504, "cut off"])
+async def test_a_list_that_cannot_be_had_whole_comes_in_pages(failure: int | str) -> None:
+    api = ScriptedApi()
+    api.objects, api.version = [thing(f"t{n}", n) for n in range(5)], 9
+    api.watch_scripts.put_nowait([("ADDED", thing("new", 10)), 5.0])
+    api.list_failures = [failure]
     async with following(api, page_size=2) as (state, reflector):
         await state.until("ADDED new")
+        assert [r.get("limit") for r in api.requests if "watch" not in r] == [None, "2", "2", "2"]
         assert [text for text in state.told if "page" in text] == ["page of 2", "page of 2", "page of 1"]
         assert set(state.objects) == {"t0", "t1", "t2", "t3", "t4", "new"}
         assert api.requests[-1]["resourceVersion"] == "9"
@@ -117,6 +132,16 @@ async def test_410_leads_to_a_new_list_which_shows_what_has_gone() -> None:
         await state.until("listed", 3)
         assert set(state.objects) == {"stays"}
         assert reflector.lists == 3
+
+
+async def test_a_new_list_is_not_older_than_what_was_seen() -> None:
+    api = ScriptedApi()
+    api.watch_scripts.put_nowait([("ADDED", thing("a", 5)), 0.05])
+    api.watch_scripts.put_nowait(410)
+    api.watch_scripts.put_nowait([5.0])
+    async with following(api) as (state, _):
+        await state.until("listed", 2)
+        assert [r["resourceVersion"] for r in api.requests if "watch" not in r] == ["0", "5"]
 
 
 async def test_failures_are_survived() -> None:
