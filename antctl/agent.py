@@ -57,8 +57,9 @@ def direct(session: Session, node: str, insecure: bool = False) -> Endpoint:
                 f"the apiCABundle in AntreaAgentInfo of Node {node} is no certificate: {error}; "
                 "try --insecure"
             ) from error
-    tokens = TokenSource(session, namespace(session))
-    return Endpoint(url, tls, SERVER_NAME, ShortLivedToken(tokens.request))
+    source = TokenSource(session, namespace(session))
+    # The first one now: whoever may not have it learns so at once.
+    return Endpoint(url, tls, SERVER_NAME, ShortLivedToken(source.request, source.request()))
 
 
 def namespace(session: Session) -> str:
@@ -112,16 +113,19 @@ class ShortLivedToken:
     A token that cannot be renewed serves until it ends."""
 
     def __init__(
-        self, request: Callable[[], tuple[str, float]], clock: Callable[[], float] = time.monotonic
+        self,
+        request: Callable[[], tuple[str, float]],
+        first: tuple[str, float],
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        """``request`` blocks; it and ``first``: a token and its life in seconds."""
         self._request = request
         self._clock = clock
-        self._token = ""
-        self._renew_at = self._ends_at = float("-inf")
         self._lock = asyncio.Lock()
+        self._take(first, clock())
 
     async def __call__(self) -> dict[str, str]:
-        """Raises CommandError where there is no token to be had."""
+        """Raises CommandError where the token has ended and there is no other to be had."""
         async with self._lock:
             if self._clock() >= self._renew_at:
                 await self._renew()
@@ -130,12 +134,13 @@ class ShortLivedToken:
     async def _renew(self) -> None:
         asked = self._clock()
         try:
-            token, life = await asyncio.to_thread(self._request)
+            self._take(await asyncio.to_thread(self._request), asked)
         except CommandError:
             if self._clock() >= self._ends_at:
                 raise
             self._renew_at = self._clock() + AGAIN_SECONDS
-            return
-        self._token = token
+
+    def _take(self, made: tuple[str, float], asked: float) -> None:
+        self._token, life = made
         self._ends_at = asked + life
         self._renew_at = self._ends_at - min(RENEW_BEFORE, life / 2)

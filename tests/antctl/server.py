@@ -19,7 +19,7 @@ def status(code: int, message: str, reason: str = "") -> Answer:
 
 
 class FixedServer:
-    """Answers GET with what ``respond`` returns for a path and its query; None is 404. Notes the requests."""
+    """Answers GET and POST with what ``respond`` returns for a path and its query; None is 404. Notes requests."""
 
     def __init__(self, respond: Respond) -> None:
         self.requests: list[tuple[str, dict[str, str], dict[str, str]]] = []
@@ -39,6 +39,10 @@ class FixedServer:
                 self.send_header("Content-Length", str(len(body)))
                 self.end_headers()
                 self.wfile.write(body)
+
+            def do_POST(self) -> None:
+                self.rfile.read(int(self.headers["Content-Length"]))
+                self.do_GET()
 
             def log_message(self, *_: Any) -> None:
                 pass

@@ -25,6 +25,7 @@ from antctl.proxy.filters import Filter, patterns, without_port
 from antctl.proxy.server import Proxy, Settings, serving
 from antctl.proxy.target import Target
 from antctl.session import Session
+from antctl.transport import finish
 from apiserver.certificates import ServingTLS, self_signed
 from client.endpoint import Endpoint, bearer, tls_context
 from tests.antctl.server import FixedServer
@@ -158,7 +159,7 @@ class Clock:
 )
 async def test_tokens_are_renewed_before_they_end(life: float, good_until: float) -> None:
     clock, made = Clock(), iter("abc")
-    tokens = ShortLivedToken(lambda: (next(made), life), clock)
+    tokens = ShortLivedToken(lambda: (next(made), life), (next(made), life), clock)
     assert await tokens() == {"Authorization": "Bearer a"}
     clock.now += good_until - 0.5
     assert await tokens() == {"Authorization": "Bearer a"}
@@ -168,7 +169,7 @@ async def test_tokens_are_renewed_before_they_end(life: float, good_until: float
 
 async def test_a_token_serves_until_its_end_when_no_other_can_be_had() -> None:
     clock = Clock()
-    answers: list[Any] = [("a", 600.0), CommandError("no"), CommandError("no"), ("b", 600.0)]
+    answers: list[Any] = [CommandError("no"), CommandError("no"), ("b", 600.0)]
 
     def request() -> tuple[str, float]:
         answer = answers.pop(0)
@@ -176,8 +177,7 @@ async def test_a_token_serves_until_its_end_when_no_other_can_be_had() -> None:
             raise answer
         return answer[0], answer[1]
 
-    tokens = ShortLivedToken(request, clock)
-    await tokens()
+    tokens = ShortLivedToken(request, ("a", 600.0), clock)
     clock.now += 550
     assert await tokens() == {"Authorization": "Bearer a"}
     clock.now += AGAIN_SECONDS / 2
@@ -190,11 +190,11 @@ async def test_a_token_serves_until_its_end_when_no_other_can_be_had() -> None:
 
 
 async def test_requests_at_once_share_one_token() -> None:
-    made = iter("abc")
-    tokens = ShortLivedToken(lambda: (next(made), 600.0), Clock())
-    assert {found["Authorization"] for found in await asyncio.gather(*(tokens() for _ in range(20)))} == {
-        "Bearer a"
-    }
+    clock, made = Clock(), iter("abc")
+    tokens = ShortLivedToken(lambda: (next(made), 600.0), (next(made), 600.0), clock)
+    clock.now += 550
+    found = await asyncio.gather(*(tokens() for _ in range(20)))
+    assert {one["Authorization"] for one in found} == {"Bearer b"}
 
 
 # -- finding the agent -----------------------------------------------------------------------------------
@@ -202,6 +202,7 @@ async def test_requests_at_once_share_one_token() -> None:
 BUNDLE = base64.b64encode(self_signed("localhost", ("localhost",)).certificate).decode()
 INFO = {"nodeRef": {"name": "n1"}, "apiPort": 10351, "apiCABundle": BUNDLE}
 NODE = {"status": {"addresses": [{"type": "InternalIP", "address": "10.0.0.1"}]}}
+TOKEN = {"spec": {"expirationSeconds": 600}, "status": {"token": "made-for-it"}}
 DAEMON_SETS: dict[str, Any] = {"items": [{"metadata": {"namespace": "kube-system"}}]}
 
 
@@ -239,7 +240,8 @@ DAEMON_SETS: dict[str, Any] = {"items": [{"metadata": {"namespace": "kube-system
 def test_an_agent_is_found_through_its_information(
     info: Any, node: Any, daemon_sets: Any, outcome: str, tmp_path: Path
 ) -> None:
-    documents = {
+    documents: dict[str, Any] = {
+        "/api/v1/namespaces/kube-system/serviceaccounts/antctl/token": TOKEN,
         "/apis/crd.antrea.io/v1beta1/antreaagentinfos/n1": info,
         "/api/v1/nodes/n1": node,
         "/apis/apps/v1/daemonsets": daemon_sets,
@@ -255,7 +257,8 @@ def test_an_agent_is_found_through_its_information(
         if outcome.startswith("https"):
             endpoint = direct(session, "n1")
             assert (endpoint.url, endpoint.server_name) == (outcome, "localhost")
-            assert server.requests[-1][1] == {"labelSelector": "app=antrea,component=antrea-agent"}
+            assert server.requests[-2][1] == {"labelSelector": "app=antrea,component=antrea-agent"}
+            assert finish(endpoint.headers()) == {"Authorization": "Bearer made-for-it"}
         else:
             with pytest.raises(CommandError, match=outcome):
                 direct(session, "n1")
