@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import binascii
 
 import pytest
 from hypothesis import given
@@ -51,13 +52,15 @@ def test_whatever_was_encoded(data: bytes) -> None:
     assert decode_base64(base64.b64encode(data).decode()) == data
 
 
+WELL_FORMED = re.compile("(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?")  # RFC 4648
+
+
+@settings(max_examples=1000)
 @given(st.text(alphabet="Aa0+/=\r\n-\u00e4", max_size=12))
-def test_python_and_go_agree_on_what_is_base64(text: str) -> None:
+def test_what_is_well_formed_is_decoded_and_nothing_else(text: str) -> None:
     bare = text.replace("\r", "").replace("\n", "")
-    try:
-        expected = base64.b64decode(bare.encode(), validate=True)
-    except ValueError:
+    if WELL_FORMED.fullmatch(bare):
+        assert decode_base64(text) == base64.b64decode(bare)
+    else:
         with pytest.raises(GoJSONError):
             decode_base64(text)
-    else:
-        assert decode_base64(text) == expected
