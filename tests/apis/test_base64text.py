@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import base64
-import binascii
+import re
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from apis.gojson import GoJSONError
