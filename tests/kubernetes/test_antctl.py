@@ -436,14 +436,12 @@ async def agent(plane: ControlPlane, shared_cluster: Cluster) -> AsyncIterator[A
     agent = Agent()
     await add_node(shared_cluster, "n1")
     info = {
-        "apiVersion": AGENT_INFOS.api_version,
-        "kind": "AntreaAgentInfo",
-        "metadata": {"name": "n1"},
         "nodeRef": {"kind": "Node", "name": "n1"},
         "apiPort": agent.port,
         "apiCABundle": base64.b64encode(agent.pair.certificate).decode(),
     }
-    await shared_cluster.kube.create(AGENT_INFOS.path(), info)
+    patch = shared_cluster.kube.patch
+    await eventually(lambda: patch(AGENT_INFOS.path("n1"), info), "the controller has made the object")
     yield agent
     agent.close()
 
