@@ -17,6 +17,7 @@ import ssl
 import subprocess
 import sys
 import time
+import urllib.error
 import urllib.request
 from contextlib import suppress
 from pathlib import Path
@@ -36,6 +37,11 @@ WORKLOADS = (
     "endpointslice-controller",
 )
 PATIENCE = 60.0
+
+ON_THE_NODE = (
+    "version", "log-level", "get agentinfo", "get podinterface", "get networkpolicy", "get appliedtogroup",
+    "get addressgroup", "get ovsflows -T IngressDefaultRule", "get featuregates",
+)  # fmt: skip
 
 POLICY = """\
 apiVersion: networking.k8s.io/v1
@@ -70,6 +76,16 @@ def fetch(request: urllib.request.Request) -> Any:
     context = ssl._create_unverified_context()
     with urllib.request.urlopen(request, timeout=10, context=context) as answer:
         return json.loads(answer.read())
+
+
+def status(url: str) -> int:
+    """Of a request without credentials."""
+    context = ssl._create_unverified_context()
+    try:
+        with urllib.request.urlopen(url, timeout=10, context=context) as answer:
+            return int(answer.status)
+    except urllib.error.HTTPError as error:
+        return int(error.code)
 
 
 def network() -> None:
@@ -307,6 +323,42 @@ class Scenario:
         bearer = {"Authorization": f"Bearer {await self.cluster.token('kube-system', 'antctl')}"}
         request = urllib.request.Request("https://127.0.0.1:10350/agentinfo", headers=bearer)
         self.result["agent's own API"] = (await asyncio.to_thread(fetch, request))["nodeRef"]["name"]
+        await self.antctl_on_the_node()
+        await self.antctl_through_its_proxy()
+
+    async def antctl_on_the_node(self) -> None:
+        """As in the agent's Pod: with the token that the agent has written there."""
+        variables = {
+            "POD_NAME": "antrea-agent-x", "PATH": "/usr/bin:/bin",
+            "ANTREA_RUN_DIR": str(self.kubelet.directory / "host/var/run/antrea"),
+        }  # fmt: skip
+        self.result["antctl on the node"] = {
+            words: await asyncio.to_thread(
+                sh, sys.executable, "-m", "antctl.main", *words.split(), env=variables
+            )
+            for words in ON_THE_NODE
+        }
+
+    async def antctl_through_its_proxy(self) -> None:
+        """From elsewhere to the agent, at the Node's address; beside it, somebody without credentials."""
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "antctl.main", "proxy", "-p", "0", "--agent-node", NODE,
+            env={"KUBECONFIG": str(self.cluster.kubeconfig), "PATH": "/usr/bin:/bin"}, cwd=ROOT,
+            stdout=asyncio.subprocess.PIPE,
+        )  # fmt: skip
+        try:
+            assert process.stdout is not None
+            address = (await asyncio.wait_for(process.stdout.readline(), PATIENCE)).decode().split()[-1]
+            request = urllib.request.Request(f"http://{address}/podinterfaces")
+            found = await asyncio.to_thread(fetch, request)
+            self.result["antctl proxy"] = [pod["name"] for pod in found]
+        finally:
+            process.terminate()
+            await process.wait()
+        self.result["strangers"] = {
+            path: await asyncio.to_thread(status, f"https://{ADDRESS}:10350{path}")
+            for path in ("/healthz", "/agentinfo", "/version", "/metrics")
+        }
 
     async def renewed(self) -> None:
         """What was published is put back: the ConfigMap that somebody deletes, the certificate as well."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -52,6 +53,32 @@ def test_antctl_with_its_own_account_asks_controller_and_agent(deployed: dict[st
     assert "Antrea Agent Feature Gates" in deployed["antctl get featuregates"]
     assert "K8sNetworkPolicy:default/web" in deployed["antctl get networkpolicy"]
     assert deployed["agent's own API"] == "node-1"
+
+
+@pytest.mark.parametrize(
+    ("words", "printed"),
+    [
+        ("version", "agentVersion: v2.7.0"),
+        ("log-level", "0\n"),
+        ("get agentinfo", "node-1 Healthy 10.89.0.0/24 1 "),
+        ("get podinterface", "default web "),
+        ("get networkpolicy", "K8sNetworkPolicy:default/web"),
+        ("get appliedtogroup", "default/web"),
+        ("get addressgroup", "NAME POD-IPS NODE-IPS"),
+        ("get ovsflows -T IngressDefaultRule", "actions=drop"),
+        ("get featuregates", "Antrea Agent Feature Gates"),
+    ],
+)
+def test_antctl_asks_the_agent_in_its_pod(words: str, printed: str, deployed: dict[str, Any]) -> None:
+    assert printed in re.sub(" +", " ", deployed["antctl on the node"][words])
+
+
+def test_antctl_proxy_reaches_the_agent_at_its_nodes_address(deployed: dict[str, Any]) -> None:
+    assert deployed["antctl proxy"] == ["web"]
+
+
+def test_strangers_at_the_nodes_address_get_nothing_but_health(deployed: dict[str, Any]) -> None:
+    assert deployed["strangers"] == {"/healthz": 200, "/agentinfo": 403, "/version": 403, "/metrics": 403}
 
 
 def test_a_pod_is_attached_and_its_policy_is_in_open_vswitch(deployed: dict[str, Any]) -> None:
