@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable
 
 import msgspec
 from msgspec import MsgspecError
 
 from apis.addresses import AddressError, from_bytes, to_bytes
 from apis.gojson import unmarshal
-from apis.ippools import PoolRange
 from apis.quantity import problem_with_quantity
 from apiserver.admission import ALLOWED, AdmissionRequest, Verdict, refused
 from client.errors import ApiError, ConnectionFailed
+from controller.admission.known_pools import ExternalIPPools, PoolsNow, Ranges
 from controller.admission.objects import LabelSelector, ObjectMeta, V1Beta1
-from controller.admission.pools import ExternalIPPools
 
 
 class Bandwidth(V1Beta1):
@@ -48,16 +47,9 @@ class Egress(V1Beta1):
 
 
 class EgressRules:
-    """``look_up`` asks the cluster for a pool's ranges: it, or a range of it, may be a second old, and come
-    from the same ``kubectl apply``."""
-
-    def __init__(
-        self,
-        pools: ExternalIPPools,
-        look_up: Callable[[str], Awaitable[tuple[PoolRange, ...] | None]],
-    ) -> None:
-        self._pools = pools
-        self._look_up = look_up
+    def __init__(self, known: ExternalIPPools, now: PoolsNow) -> None:
+        self._known = known
+        self._now = now
 
     def __call__(self, request: AdmissionRequest) -> Verdict | Awaitable[Verdict]:
         if request.operation not in ("CREATE", "UPDATE"):
@@ -73,12 +65,12 @@ class EgressRules:
         # What is there already may have become wrong by somebody else's doing, and has to stay editable.
         if wanted.address == (old.spec or EgressSpec()).address or not address or not pool:
             return ALLOWED
-        refusal = pool_refusal(address, pool, self._pools.of(pool))
+        refusal = pool_refusal(address, pool, self._known.of(pool))
         return self._again(address, pool, refusal) if refusal else ALLOWED
 
     async def _again(self, address: str, pool: str, refusal: str) -> Verdict:
         try:
-            found = pool_refusal(address, pool, await self._look_up(pool))
+            found = pool_refusal(address, pool, await self._now.of(pool))
         except (ApiError, ConnectionFailed, MsgspecError):
             found = refusal
         return refused(found) if found else ALLOWED
@@ -93,7 +85,7 @@ def spec_refusal(name: str, spec: EgressSpec) -> str | None:
     return _bandwidth_refusal(name, spec.bandwidth)
 
 
-def pool_refusal(address: str, pool: str, ranges: tuple[PoolRange, ...] | None) -> str | None:
+def pool_refusal(address: str, pool: str, ranges: Ranges | None) -> str | None:
     """Whether the pool has the address; ``ranges`` is None for a pool that does not exist."""
     try:
         wanted = from_bytes(to_bytes(address))

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Mapping
+
+from msgspec import MsgspecError
+
 from apis.gojson import unmarshal
+from apis.ippools import DisjointRanges
 from apiserver.admission import ALLOWED, AdmissionRequest, Verdict, refused
+from client.errors import ApiError, ConnectionFailed
+from controller.admission.known_pools import ExternalIPPools, PoolsNow, Ranges
 from controller.admission.objects import LabelSelector, ObjectMeta, V1Beta1
 from controller.admission.pools import (
-    ExternalIPPools,
     IPRange,
     Refused,
     SubnetInfo,
@@ -35,29 +41,37 @@ class ExternalIPPool(V1Beta1):
 
 
 class ExternalIPPoolRules:
-    def __init__(self, pools: ExternalIPPools) -> None:
-        self._pools = pools
+    def __init__(self, known: ExternalIPPools, now: PoolsNow) -> None:
+        self._known = known
+        self._now = now
 
-    def __call__(self, request: AdmissionRequest) -> Verdict:
+    def __call__(self, request: AdmissionRequest) -> Verdict | Awaitable[Verdict]:
         if request.operation not in ("CREATE", "UPDATE"):
             return ALLOWED
         new = unmarshal(request.object, ExternalIPPool) if request.object else ExternalIPPool()
         old = unmarshal(request.old, ExternalIPPool) if request.old else ExternalIPPool()
-        refusal = self.refusal(new)
-        if refusal is None and request.operation == "UPDATE":
-            refusal = removal_refusal(old.ranges, new.ranges)
+        try:
+            ranges = checked_ranges(new.ranges, new.spec.subnet_info if new.spec else None)
+        except Refused as error:
+            return refused(str(error))
+        removal = removal_refusal(old.ranges, new.ranges) if request.operation == "UPDATE" else None
+        return self._among_others(new.name, ranges, removal)
+
+    async def _among_others(self, name: str, ranges: DisjointRanges, otherwise: str | None) -> Verdict:
+        """``otherwise`` is the refusal of a pool that overlaps with no other, None if there is none."""
+        try:
+            pools = await self._now.all()
+        except (ApiError, ConnectionFailed, MsgspecError):
+            pools = self._known.all()
+        refusal = overlap_refusal(name, ranges, pools) or otherwise
         return refused(refusal) if refusal else ALLOWED
 
-    def refusal(self, pool: ExternalIPPool) -> str | None:
-        try:
-            ranges = checked_ranges(pool.ranges, pool.spec.subnet_info if pool.spec else None)
-        except Refused as error:
-            return str(error)
-        for other in self._pools.others(pool.name):
-            mine = ranges.overlapping(other.range)
+
+def overlap_refusal(name: str, ranges: DisjointRanges, pools: Mapping[str, Ranges]) -> str | None:
+    """Whether a range is in another pool already."""
+    for pool in sorted(pools.keys() - {name}):
+        for other in pools[pool]:
+            mine = ranges.overlapping(other)
             if mine is not None:
-                return (
-                    f"range [{mine.text}] overlaps with range [{other.range.text}] "
-                    f"of ExternalIPPool {other.pool}"
-                )
-        return None
+                return f"range [{mine.text}] overlaps with range [{other.text}] of ExternalIPPool {pool}"
+    return None

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import functools
 from typing import TYPE_CHECKING
 
 from controller.admission import ip_pools, node_configs
 from controller.admission.egresses import EgressRules
 from controller.admission.external_pools import ExternalIPPoolRules
+from controller.admission.known_pools import ExternalIPPools, PoolsNow
 from controller.admission.packet_captures import PacketCaptureRules
-from controller.admission.pools import ExternalIPPools
-from controller.admission.pools import look_up as pool_in_cluster
 from controller.admission.secret_access import SecretAccess
 from controller.admission.support_bundles import SupportBundleCollections, SupportBundleRules
 from controller.admission.traceflows import TraceflowRules
@@ -32,12 +30,11 @@ def register(webhooks: Webhooks) -> None:
     conversion.path("/convert/egress", egress)
     conversion.path("/convert/externalippool", external_ip_pool)
     if enabled("Egress") or enabled("ServiceExternalIP"):
-        pools = ExternalIPPools()
-        webhooks.known.add(pools)
-        admission.path("/validate/externalippool", ExternalIPPoolRules(pools))
+        known, now = ExternalIPPools(), PoolsNow(circumstances.client)
+        webhooks.known.add(known)
+        admission.path("/validate/externalippool", ExternalIPPoolRules(known, now))
         if enabled("Egress"):
-            look_up = functools.partial(pool_in_cluster, circumstances.client)
-            admission.path("/validate/egress", EgressRules(pools, look_up))
+            admission.path("/validate/egress", EgressRules(known, now))
     if enabled("AntreaIPAM"):
         admission.path("/validate/ippool", ip_pools.check)
         conversion.path("/convert/ippool", ip_pool)

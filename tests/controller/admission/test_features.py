@@ -227,6 +227,15 @@ async def test_what_has_not_been_heard_of_is_looked_up(bare: ControlPlane) -> No
         assert (await egress(served, "egress-ip-network-address"))["message"] == (
             "IP 10.30.0.0 is not within the IP range"
         )
+        overlapping = request(
+            "validate-externalippool", "pool-ok-cidr", spec=pool("new", "10.30.0.0/25")["spec"]
+        )
+        assert await served.review("/validate/externalippool", overlapping) == {
+            "allowed": False,
+            "message": "range [10.30.0.0/25] overlaps with range [10.30.0.0/24] of ExternalIPPool ex1",
+        }
+        free = request("validate-externalippool", "pool-ok-cidr", spec=pool("new", "10.99.0.0/25")["spec"])
+        assert await served.review("/validate/externalippool", free) == {"allowed": True}
         missing = traceflow(source={"namespace": "default", "pod": "p1"})
         assert await served.review("/validate/traceflow", missing) == {
             "allowed": False,

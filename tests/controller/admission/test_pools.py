@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 
 from apis.ippools import parse
 from controller.admission.egresses import EgressSpec, spec_refusal
-from controller.admission.external_pools import ExternalIPPool, ExternalIPPoolRules
-from controller.admission.pools import ExternalIPPools, IPRange, Refused, SubnetInfo, checked_ranges
+from controller.admission.external_pools import ExternalIPPool, overlap_refusal
+from controller.admission.known_pools import ExternalIPPools
+from controller.admission.pools import IPRange, Refused, SubnetInfo, checked_ranges
 from tests.controller.admission.replay import fill
 
 
@@ -23,7 +24,16 @@ def pool(name: str, *ranges: dict[str, str], **spec: Any) -> dict[str, Any]:
 async def refusal(wanted: dict[str, Any], *existing: dict[str, Any]) -> str | None:
     known = ExternalIPPools()
     await fill(known, existing)
-    return ExternalIPPoolRules(known).refusal(msgspec.convert(wanted, ExternalIPPool))
+    return judged(wanted, known)
+
+
+def judged(wanted: dict[str, Any], known: ExternalIPPools) -> str | None:
+    written = msgspec.convert(wanted, ExternalIPPool)
+    try:
+        ranges = checked_ranges(written.ranges, written.spec.subnet_info if written.spec else None)
+    except Refused as error:
+        return str(error)
+    return overlap_refusal(written.name, ranges, known.all())
 
 
 def subnet(gateway: str, length: int) -> dict[str, Any]:
@@ -83,12 +93,11 @@ async def test_what_is_wrong_in_another_pool_is_not_this_ones_fault() -> None:
 
 async def test_pools_go_and_their_ranges_are_free() -> None:
     known = ExternalIPPools()
-    rules = ExternalIPPoolRules(known)
-    wanted = msgspec.convert(pool("p", {"cidr": "10.0.0.0/24"}), ExternalIPPool)
+    wanted = pool("p", {"cidr": "10.0.0.0/24"})
     await fill(known, [pool("q", {"cidr": "10.0.0.0/24"})])
-    assert rules.refusal(wanted) is not None
+    assert judged(wanted, known) is not None
     await fill(known, [])
-    assert rules.refusal(wanted) is None
+    assert judged(wanted, known) is None
     assert known.of("q") is None
 
 
