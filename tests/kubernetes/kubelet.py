@@ -118,21 +118,15 @@ class Kubelet:
         upper, work = (self.directory / kind / root.name for kind in ("upper", "work"))
         for path in (root, upper, work):
             path.mkdir(parents=True, exist_ok=True)
-        lines = [f"mount -t overlay overlay -o lowerdir=/,upperdir={upper},workdir={work} {root}"]
-        for shared in (
-            "/proc",
-            "/sys",
-            "/dev",
-            str(ROOT),
-            str(Path(os.path.realpath(sys.executable)).parents[1]),
-        ):
-            if os.path.ismount(shared):
-                lines.append(f"mount --rbind {shared} {root}{shared}")
-        return [
-            *lines,
+        interpreter = str(Path(os.path.realpath(sys.executable)).parents[1])
+        lines = [
+            f"mount -t overlay overlay -o lowerdir=/,upperdir={upper},workdir={work} {root}",
             f"mkdir -p {root}/tmp && mount -t tmpfs tmpfs {root}/tmp",
-            f"mkdir -p {_inside(root, TOKEN)}",
         ]
+        for shared in ("/proc", "/sys", "/dev", str(ROOT), interpreter):
+            # An overlay shows one file system only; and a checkout may be below /tmp, which is mounted over.
+            lines.append(f"mkdir -p {root}{shared} && mount --rbind {shared} {root}{shared}")
+        return [*lines, f"mkdir -p {_inside(root, TOKEN)}"]
 
     async def _volumes(self, pod: Document, container: Document, root: Path) -> list[str]:
         token = await self._token(pod)
