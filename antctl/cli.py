@@ -21,6 +21,7 @@ from antctl.session import Session
 # Flags that stand alone; all others take the next word as their value.
 _SWITCHES = {
     "-v", "--verbose", "-h", "--help", "--insecure", "--table-names-only", "--controller", "--disable-filter",
+    "--controller-only",
 }  # fmt: skip
 FORMATS = ("json", "table", "yaml", "raw")
 

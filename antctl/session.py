@@ -8,7 +8,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 from urllib.parse import quote
 
 from antctl.errors import CommandError
@@ -77,12 +77,13 @@ class Session:
         body: object = None,
         endpoint: Endpoint | None = None,
         accept: str = "application/json",
+        sink: BinaryIO | None = None,
     ) -> Answer:
         """One request. Raises TransportError when no answer comes."""
         from antctl.transport import exchange  # 20 ms that `antctl --help` need not pay
 
         target = endpoint or self.endpoint()
-        return exchange(target, method, path, query, body, accept, self.timeout, self.verbose)
+        return exchange(target, method, path, query, body, accept, self.timeout, self.verbose, sink)
 
     def get(self, path: str, flags: Mapping[str, str] | None = None) -> bytes:
         """A path that is no resource: flags become the query; errors carry the server's text."""

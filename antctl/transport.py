@@ -11,7 +11,7 @@ import sys
 import time
 from collections.abc import Awaitable, Coroutine, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 from urllib.parse import SplitResult, urlencode, urlsplit
 
 from antctl.errors import CommandError
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from client.endpoint import Endpoint
 
 USER_AGENT = "antctl"
+_PIECE = 1 << 18
 
 
 @dataclass(slots=True)
@@ -61,8 +62,10 @@ def exchange(
     accept: str,
     timeout: float,
     verbose: bool = False,
+    sink: BinaryIO | None = None,
 ) -> Answer:
-    """Send one request and read the answer. Raises TransportError."""
+    """Send one request and read the answer; what a successful one holds goes to ``sink``, if there is one.
+    Raises TransportError, and OSError of the sink as CommandError."""
     parts = urlsplit(endpoint.url)
     target = parts.path.rstrip("/") + path + ("?" + urlencode(query) if query else "")
     url = f"{parts.scheme}://{parts.netloc}{target}"
@@ -82,7 +85,12 @@ def exchange(
     try:
         connection.request(method, target, body=data, headers=headers)
         response = connection.getresponse()
-        payload = response.read()
+        if sink is not None and response.status < 400:
+            payload = b""
+            while piece := response.read(_PIECE):
+                _write(sink, piece)
+        else:
+            payload = response.read()
     except (OSError, http.client.HTTPException) as error:
         raise TransportError(f'{method.title()} "{url}": {_explain(error, parts)}') from error
     finally:
@@ -91,6 +99,13 @@ def exchange(
         spent = (time.monotonic() - started) * 1000
         print(f"{method} {url} {response.status} in {spent:.0f} ms, {len(payload)} bytes", file=sys.stderr)
     return Answer(response.status, payload, response.headers.get("Content-Type", ""))
+
+
+def _write(sink: BinaryIO, piece: bytes) -> None:
+    try:
+        sink.write(piece)
+    except OSError as error:
+        raise CommandError(f"{sink.name} cannot be written: {error.strerror or error}") from error
 
 
 def _explain(error: Exception, parts: SplitResult) -> str:

@@ -51,6 +51,7 @@ COMMANDS = (
     ),
     Spec("get", "ovsflows", ("of",), "A", "ovsflows", "Dump OVS flows"),
     Spec("get", "featuregates", (), "ACR", "featuregates", "Get feature gates list"),
+    Spec("", "supportbundle", (), "CR", "supportbundle", "Collect the support bundle of the controller"),
     Spec("", "proxy", (), "CR", "proxy", "Run a reverse proxy to the API of the controller or of an agent"),
 )
 

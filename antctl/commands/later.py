@@ -14,8 +14,7 @@ _LATER: tuple[tuple[str, str, tuple[str, ...], str, str], ...] = (
     ("", "trace-packet", (), "A", "ovs-appctl ofproto/trace on the node traces a packet through the flows"),
     ("", "traceflow", ("tf", "traceflows"), "ACR", ""),
     ("", "packetcapture", ("pc", "packetcaptures"), "ACR", ""),
-    ("", "supportbundle", (), "ACR", "neither the controller nor the agents collect bundles yet; "
-     "their logs are those of their Pods (kubectl logs)"),
+    ("", "supportbundle", (), "A", "agents collect no bundles; their logs are those of their Pods"),
     ("", "set", (), "F", ""),
     ("get", "memberlist", ("ml",), "A", ""),
     ("get", "serviceexternalip", ("seip", "serviceexternalips"), "A", ""),

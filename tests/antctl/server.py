@@ -19,7 +19,8 @@ def status(code: int, message: str, reason: str = "") -> Answer:
 
 
 class FixedServer:
-    """Answers GET and POST with what ``respond`` returns for a path and its query; None is 404. Notes requests."""
+    """Answers GET and POST with what ``respond`` returns for a path and its query; None is 404. It notes the
+    requests."""
 
     def __init__(self, respond: Respond) -> None:
         self.requests: list[tuple[str, dict[str, str], dict[str, str]]] = []

@@ -7,12 +7,15 @@ import asyncio
 import base64
 import contextlib
 import json
+import os
 import re
 import signal
 import socket
 import ssl
+import stat
 import subprocess
 import sys
+import tarfile
 import threading
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping
@@ -306,6 +309,84 @@ async def test_in_the_pod_without_the_right_token(
     assert (wrong.returncode, wrong.stderr) == (
         1, "Error: request to server failed: Unauthorized: Unauthorized\n",
     )  # fmt: skip
+
+
+# -- support bundles ----------------------------------------------------------------------------------------
+
+
+def members(archive: Path) -> dict[str, Any]:
+    with tarfile.open(archive) as opened:
+        return {
+            member.name: json.loads(file.read()) if member.name.endswith(".json") else None
+            for member in opened
+            if (file := opened.extractfile(member)) is not None
+        }
+
+
+@MODULE
+async def test_the_controllers_support_bundle(
+    plane: ControlPlane, shared_cluster: Cluster, tmp_path: Path
+) -> None:
+    account = await shared_cluster.account("antctl")
+    target = tmp_path / "bundles"
+    done = antctl("supportbundle", "--controller-only", "-d", str(target), kubeconfig=account)
+    assert (done.returncode, done.stdout) == (0, f"Created bundle under {target}\n")
+    assert done.stderr == (  # this cluster has none
+        "clusterinfo: /api/v1/namespaces/kube-system/configmaps/antrea-config: "
+        'configmaps "antrea-config" not found\n'
+    )
+    assert sorted(path.name for path in target.iterdir()) == ["clusterinfo", "controller.tar.gz"]
+    assert stat.S_IMODE(target.stat().st_mode) == 0o700
+    assert {stat.S_IMODE(path.stat().st_mode) for path in target.iterdir()} == {0o600}
+    found = members(target / "controller.tar.gz")
+    assert [item["sourceRef"]["name"] for item in found["networkpolicies.json"]["items"]] == ["web"]
+    text = (target / "clusterinfo").read_text()
+    titles = [line[1:] for line in text.splitlines() if line.startswith("#")]
+    assert titles[:5] == ["pods", "nodes", "deployments", "replicas", "daemonsets"]
+    nodes = list(yaml.safe_load_all(text))[1]["items"]
+    assert "n0" in {node["metadata"]["name"] for node in nodes}
+
+
+@MODULE
+async def test_a_support_bundle_without_its_agents_says_so(
+    plane: ControlPlane, shared_cluster: Cluster, tmp_path: Path
+) -> None:
+    done = antctl("supportbundle", "-d", str(tmp_path), kubeconfig=shared_cluster.kubeconfig)
+    assert done.returncode == 0
+    assert "Without bundles of Nodes: agents collect no support bundles" in done.stderr
+
+
+@MODULE
+async def test_a_support_bundle_in_the_controllers_pod(plane: ControlPlane, tmp_path: Path) -> None:
+    pod = {
+        "POD_NAME": "antrea-controller-0",
+        "ANTREA_API_SERVER": f"https://127.0.0.1:{plane.controller_port}",
+        "ANTREA_RUN_DIR": str(plane.run_dir),
+        "TMPDIR": str(tmp_path),
+    }
+    done = antctl("supportbundle", "--since", "1h", pod=pod)
+    assert (done.returncode, done.stderr) == (0, "")
+    (name,) = os.listdir(tmp_path)
+    archive = tmp_path / name
+    assert done.stdout == f"Created bundle under {archive}\n"
+    assert "controllerinfo.json" in members(archive)
+    wrong = antctl("supportbundle", "--since", "yesterday", pod=pod)
+    assert wrong.returncode == 1
+    assert 'the duration "yesterday" is not of the form 1h30m' in wrong.stderr
+
+
+@MODULE
+async def test_a_support_bundle_needs_rights(
+    plane: ControlPlane, shared_cluster: Cluster, tmp_path: Path
+) -> None:
+    mallory = shared_cluster.user("mallory")
+    done = antctl("supportbundle", "--controller-only", "-d", str(tmp_path), kubeconfig=mallory)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith(
+        "Error: error when collecting the support bundle: supportbundles.system.antrea.io "
+    )
+    assert 'User "mallory" cannot create resource "supportbundles"' in done.stderr
+    assert os.listdir(tmp_path) == []
 
 
 # -- straight to the controller ----------------------------------------------------------------------------
