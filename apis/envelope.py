@@ -42,10 +42,15 @@ class WatchFrame:
     object: bytes
 
 
+_SHORT = tuple(
+    bytes((value,)) if value < 0x80 else bytes((value & 0x7F | 0x80, value >> 7)) for value in range(0x1000)
+)
+
+
 def varint(value: int) -> bytes:
     """``value`` (not negative) as a protobuf varint."""
-    if value < 0x80:
-        return bytes((value,))
+    if value < 0x1000:
+        return _SHORT[value]
     if value < 0x4000:
         return bytes((value & 0x7F | 0x80, value >> 7))
     out = bytearray()
@@ -147,6 +152,29 @@ def watch_frame(event_type: str, body: bytes) -> bytes:
     inner = b"\x12" + varint(len(raw) + len(body)) + raw
     length = 2 + len(kind) + len(inner) + len(body)
     return b"".join((length.to_bytes(4, "big"), b"\x0a", varint(len(kind)), kind, inner, body))
+
+
+def watch_frame_typed(event_prefix: bytes, prefix: bytes, message: bytes) -> bytes:
+    """`watch_frame` around `wrap_typed` in one go, because a server does little else. ``event_prefix`` comes
+    from `watch_event_type`."""
+    size = len(message)
+    size_field = _SHORT[size] if size < 0x1000 else varint(size)
+    size += len(prefix) + len(size_field) + 5
+    raw = _SHORT[size] if size < 0x1000 else varint(size)
+    size += 1 + len(raw)
+    inner = _SHORT[size] if size < 0x1000 else varint(size)
+    size += len(event_prefix) + len(inner)
+    return b"".join(
+        (
+            size.to_bytes(4, "big"), event_prefix, inner, b"\x0a", raw, prefix, b"\x12", size_field, message,
+            b"\x1a\x00\x22\x00",
+        )
+    )  # fmt: skip
+
+
+def watch_event_type(event_type: str) -> bytes:
+    """What is the same in all events of a type."""
+    return field(1, event_type.encode()) + b"\x12"
 
 
 def watch_line(event_type: str, document: bytes) -> bytes:

@@ -11,7 +11,15 @@ from typing import Any, Protocol
 
 import msgspec
 
-from apis.envelope import field, type_meta, watch_frame, watch_line, wrap, wrap_typed
+from apis.envelope import (
+    field,
+    type_meta,
+    watch_event_type,
+    watch_frame,
+    watch_frame_typed,
+    watch_line,
+    wrap,
+)
 from apis.meta import v1 as meta
 from apis.record import Media, Record
 from apiserver import table
@@ -25,6 +33,7 @@ from apiserver.snapshot import SharedFrames, Stored
 from apiserver.watcher import ADDED, BOOKMARK, DELETED, MARKER, MODIFIED, Marker
 
 _encode = msgspec.json.Encoder().encode
+_EVENT_TYPES = {event: watch_event_type(event) for event in (ADDED, MODIFIED, DELETED, BOOKMARK, MARKER)}
 INITIAL_EVENTS_END = {"k8s.io/initial-events-end": "true"}
 
 
@@ -75,7 +84,7 @@ class BodyEncoder:
             prefix = self._prefixes.get(kind)
             if prefix is None:
                 prefix = self._prefixes[kind] = type_meta(info.api_version, kind)
-            return watch_frame(event, wrap_typed(prefix, body))
+            return watch_frame_typed(_EVENT_TYPES[event], prefix, body)
         head = f'{{"kind":"{kind}","apiVersion":"{info.api_version}"'.encode()
         return watch_line(event, head + (b"}" if body == b"{}" else b"," + body[1:]))
 

@@ -296,7 +296,13 @@ class Stores:
             for entry in self.history.since(since):
                 if entry.resource in wanted:
                     watcher.offer(entry)
-        return Snapshot(parts, None if selection.everything else selection)
+        # A node's objects are known; where nothing else is asked for, each is wanted. The namespace of a
+        # selection of cluster-scoped objects is "".
+        is_exact = bool(selection.node) and selection in (
+            Selection(node=selection.node),
+            Selection(namespace="", node=selection.node),
+        )
+        return Snapshot(parts, None if is_exact or selection.everything else selection)
 
     def unwatch(self, watcher: Watcher) -> None:
         marked = self._marked.get(watcher.selection.node)

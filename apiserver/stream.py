@@ -22,9 +22,9 @@ from apiserver.watcher import BOOKMARK, Due, Marker, Watcher
 
 _log = logging.getLogger(__name__)
 
-JOIN_BYTES = 64 * 1024
-"""Frames are joined up to about this size before they are written. With a thousand streams that wait for
-their clients at the same time this is memory; as system calls go, 64 KiB is as good as any more."""
+JOIN_BYTES = 16 * 1024
+"""Frames are joined up to about this size before they are written: a TLS record. Whatever is written at once
+is memory for as long as the connection lives: OpenSSL's buffers do not shrink, and there are thousands."""
 
 STUCK_SECONDS = 30.0
 """A write that no byte of which can go out for so long ends the watch: what queues up behind it is memory."""
@@ -121,7 +121,8 @@ class Sender:
             data = self._buffer[0] if len(self._buffer) == 1 else b"".join(self._buffer)
             self._buffer.clear()
             self._size = 0
-            await self._write(data)
+            if self._offer is None or not self._offer(data):
+                await self._write(data)
 
 
 class WatchStream:

@@ -17,6 +17,8 @@ import ssl
 import sys
 import time
 import types
+import urllib.parse
+import urllib.request
 from typing import Any
 
 import aiohttp
@@ -143,6 +145,8 @@ async def load(path: str | None, context: str | None = None, server: str | None 
         except (OSError, ssl.SSLError) as error:
             source = path or "the Pod's service account"
             raise ConfigurationError(f"The certificates of {source} cannot be used: {error}") from error
+        # Else aiohttp reads ~/.netrc and the environment in a thread, anew for each request.
+        made._trust_env = False
         return made
 
     configuration.connection_pool_maxsize = 0  # each watch holds a connection: no limit
@@ -150,9 +154,18 @@ async def load(path: str | None, context: str | None = None, server: str | None 
         configuration.host,
         server_name=configuration.tls_server_name,
         headers=_token_file(path) or _Credentials(configuration, path, context),
-        proxy=configuration.proxy,
+        proxy=configuration.proxy or _proxy_from_environment(configuration.host),
         session=session,
     )
+
+
+def _proxy_from_environment(url: str) -> str | None:
+    """What HTTPS_PROXY and NO_PROXY say; aiohttp speaks to proxies without TLS only."""
+    parts = urllib.parse.urlsplit(url)
+    if parts.hostname is None or urllib.request.proxy_bypass(parts.hostname):
+        return None
+    proxy = urllib.request.getproxies().get(parts.scheme)
+    return proxy if proxy and proxy.startswith("http://") else None
 
 
 def _token_file(path: str | None) -> TokenFile | None:

@@ -27,6 +27,7 @@ logger = log.get("controller.pump")
 SLICE = 0.005  # seconds; the promise is 20 ms for everything that one turn of the loop does
 # What is published in one call: each change weighs 4 and the nodes that it concerns.
 WEIGHT = 512
+COLLECT_AFTER = (10_000, 10, 10)  # for gc.set_threshold
 SETTLED = 256  # states of Pods reported in one call
 
 FLUSHES = metrics.Counter(
@@ -112,6 +113,9 @@ class Pump:
         # Nobody is served yet, and the first state is large: what is computed is published at once.
         await self._publish_all(self._graph.steps())
         gc.freeze()
+        # A thousand nodes that connect make a million objects that stay; by Python's own thresholds the
+        # collector would walk through all of them a hundred times meanwhile.
+        gc.set_threshold(*COLLECT_AFTER)
         gc.enable()
         self.synced.set()
         counts = ", ".join(f"{source.received} {kind}" for kind, source in self._inputs.items())

@@ -15,11 +15,15 @@ from apis.envelope import (
     ProtobufWatchDecoder,
     WatchFrame,
     fields,
+    type_meta,
     unwrap,
     varint,
+    watch_event_type,
     watch_frame,
+    watch_frame_typed,
     watch_line,
     wrap,
+    wrap_typed,
 )
 
 GROUP = {
@@ -43,6 +47,14 @@ def test_an_address_group_as_the_wire_has_it() -> None:
     enveloped = unwrap(BODY)
     assert (enveloped.api_version, enveloped.kind) == ("controlplane.antrea.io/v1beta2", "AddressGroup")
     assert v1beta2.decode_message("AddressGroup", enveloped.raw) == GROUP
+
+
+@pytest.mark.parametrize("size", [0, 1, 100, 127, 128, 4000, 4095, 4096, 16_383, 16_384, 70_000])
+@pytest.mark.parametrize("event", ["ADDED", "BOOKMARK"])
+def test_a_frame_made_in_one_go_is_the_same(event: str, size: int) -> None:
+    prefix, message = type_meta("controlplane.antrea.io/v1beta2", "AddressGroup"), b"m" * size
+    made = watch_frame_typed(watch_event_type(event), prefix, message)
+    assert made == watch_frame(event, wrap_typed(prefix, message))
 
 
 def test_a_watch_frame_as_the_wire_has_it() -> None:
