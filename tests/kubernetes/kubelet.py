@@ -26,6 +26,7 @@ from client.resources import CONFIG_MAPS, PODS, SECRETS
 from tests.kubernetes.cluster import Cluster
 
 ROOT = Path(__file__).parents[2]
+INTERPRETER = Path(os.path.realpath(sys.executable)).parents[1]
 REAL = ("/proc", "/lib/modules", "/var/run/netns")  # host paths that are this machine's own
 TOKEN = "/var/run/secrets/kubernetes.io/serviceaccount"
 
@@ -93,6 +94,8 @@ class Kubelet:
         name = f"{pod['metadata']['name']}.{container['name']}"
         root = self.directory / "roots" / name
         script = [*self._overlay(root), *await self._volumes(pod, container, root)]
+        # Last, because a checkout may be below /tmp, which volumes are mounted over.
+        script += _bound(root, str(ROOT), str(INTERPRETER))
         context = container.get("securityContext", {})
         if context.get("readOnlyRootFilesystem"):
             script.append(f"mount -o remount,ro {root}")
@@ -118,15 +121,11 @@ class Kubelet:
         upper, work = (self.directory / kind / root.name for kind in ("upper", "work"))
         for path in (root, upper, work):
             path.mkdir(parents=True, exist_ok=True)
-        interpreter = str(Path(os.path.realpath(sys.executable)).parents[1])
         lines = [
             f"mount -t overlay overlay -o lowerdir=/,upperdir={upper},workdir={work} {root}",
             f"mkdir -p {root}/tmp && mount -t tmpfs tmpfs {root}/tmp",
         ]
-        for shared in ("/proc", "/sys", "/dev", str(ROOT), interpreter):
-            # An overlay shows one file system only; and a checkout may be below /tmp, which is mounted over.
-            lines.append(f"mkdir -p {root}{shared} && mount --rbind {shared} {root}{shared}")
-        return [*lines, f"mkdir -p {_inside(root, TOKEN)}"]
+        return [*lines, *_bound(root, "/proc", "/sys", "/dev"), f"mkdir -p {_inside(root, TOKEN)}"]
 
     async def _volumes(self, pod: Document, container: Document, root: Path) -> list[str]:
         token = await self._token(pod)
@@ -209,6 +208,11 @@ class Kubelet:
                     value = value[key]
             environment[variable["name"]] = str(value)
         return environment
+
+
+def _bound(root: Path, *paths: str) -> list[str]:
+    """Commands that show the same directories inside; an overlay shows one file system only."""
+    return [f"mkdir -p {root}{path} && mount --rbind {path} {root}{path}" for path in paths]
 
 
 def _inside(root: Path, path: str) -> str:
