@@ -59,7 +59,9 @@ def direct(session: Session, node: str, insecure: bool = False) -> Endpoint:
             ) from error
     source = TokenSource(session, namespace(session))
     # The first one now: whoever may not have it learns so at once.
-    return Endpoint(url, tls, SERVER_NAME, ShortLivedToken(source.request, source.request()))
+    return Endpoint(
+        url, tls, SERVER_NAME, ShortLivedToken(source.request, source.request()), session.endpoint().proxy
+    )
 
 
 def namespace(session: Session) -> str:

@@ -148,12 +148,15 @@ class Group(click.Group):
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         rows = [(spec.name, spec.help) for spec in self._specs()]
+        missing = later.names(self._inside, self._mode.letter)
         if not self._inside:
-            rows += [(name, text) for name, text in GROUPS.items() if not Group(name, self._mode, text).empty]
+            groups = [Group(name, self._mode, text) for name, text in GROUPS.items()]
+            rows += [(str(group.name), str(group.help)) for group in groups if group._specs()]
+            missing += [str(group.name) for group in groups if not group._specs() and not group.empty]
         if rows:
             with formatter.section("Available Commands"):
                 formatter.write_dl(sorted(rows))
-        if missing := later.names(self._inside, self._mode.letter):
+        if missing:
             with formatter.section("Not in this version yet"):
                 formatter.write_text(", ".join(missing))
 

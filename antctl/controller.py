@@ -53,4 +53,5 @@ def _direct(session: Session, insecure: bool) -> Endpoint:
         except (ssl.SSLError, ValueError) as error:
             raise CommandError(f"error when getting cert: {error}; try --insecure") from error
     session.present_certificate(tls)
-    return Endpoint(url, tls, f"antrea.{namespace}.svc", session.endpoint().headers)
+    own = session.endpoint()
+    return Endpoint(url, tls, f"antrea.{namespace}.svc", own.headers, own.proxy)

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 import click
 
+from antctl import completion
 from antctl import mode as modes
 from antctl.cli import Group, arrange, suggestions
 from antctl.commands import GROUPS, later
@@ -27,6 +28,13 @@ def run(argv: Sequence[str]) -> int:
     words = arrange(argv[1:], mode)
     root = Group(program, mode, ABOUT)
     try:
+        if completion.asked(program):
+            root.main(prog_name=program, complete_var=completion.variable(program))
+        if words[:1] == ["help"]:
+            words = arrange([*words[1:], "--help"], mode)
+        if words[:1] == ["completion"]:
+            click.echo(completion.script(root, program, words[1:]))
+            return 0
         if missing := later.sentence(words, mode.letter):
             raise CommandError(missing)
         _refuse_unknown(root, words, mode)

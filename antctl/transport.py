@@ -74,13 +74,7 @@ def exchange(
     if body is not None:
         data = json.dumps(body).encode()
         headers["Content-Type"] = "application/json"
-    host, limit = parts.hostname or "", timeout or None
-    connection: http.client.HTTPConnection
-    if parts.scheme == "https":
-        tls = endpoint.tls or ssl.create_default_context()
-        connection = _Connection(host, parts.port or 443, tls, endpoint.server_name or host, limit)
-    else:
-        connection = http.client.HTTPConnection(host, parts.port or 80, timeout=limit)
+    connection = _connection(endpoint, parts, timeout or None)
     started = time.monotonic()
     try:
         connection.request(method, target, body=data, headers=headers)
@@ -99,6 +93,27 @@ def exchange(
         spent = (time.monotonic() - started) * 1000
         print(f"{method} {url} {response.status} in {spent:.0f} ms, {len(payload)} bytes", file=sys.stderr)
     return Answer(response.status, payload, response.headers.get("Content-Type", ""))
+
+
+def _connection(endpoint: Endpoint, parts: SplitResult, limit: float | None) -> http.client.HTTPConnection:
+    """To the server, or through the kubeconfig's proxy to it. Raises CommandError."""
+    host, secure = parts.hostname or "", parts.scheme == "https"
+    port = parts.port or (443 if secure else 80)
+    first = (host, port)
+    if endpoint.proxy:
+        proxy = urlsplit(endpoint.proxy)
+        if proxy.scheme != "http" or not proxy.hostname:
+            raise CommandError(f"the proxy-url {endpoint.proxy} cannot be used: only http:// ones can")
+        first = (proxy.hostname, proxy.port or 80)
+    connection: http.client.HTTPConnection
+    if secure:
+        tls = endpoint.tls or ssl.create_default_context()
+        connection = _Connection(*first, tls, endpoint.server_name or host, limit)
+    else:
+        connection = http.client.HTTPConnection(*first, timeout=limit)
+    if endpoint.proxy:
+        connection.set_tunnel(host, port)
+    return connection
 
 
 def _write(sink: BinaryIO, piece: bytes) -> None:
