@@ -61,7 +61,7 @@ class BearerTokens:
         token = bearer_token(request)
         if not token:
             return None
-        digest = hashlib.sha256(token.encode("utf-8", "replace")).digest()
+        digest = hashlib.sha256(token.encode("utf-8", "surrogatepass")).digest()
         known = self._good.get(digest)
         if known is not None:
             return known

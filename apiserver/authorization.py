@@ -15,6 +15,7 @@ AccessReviewer = Callable[[User, RequestInfo], Awaitable[Decision]]
 """Decides; raises when it cannot be found out at the moment."""
 
 _MAX_CACHED = 8192
+_MAX_REVIEWS = 64  # at once; more wait: strangers with a path for each request are no burden on the cluster
 _MAX_KEY = 10_000  # characters; longer questions are asked each time, as kube-apiserver does it
 
 
@@ -41,6 +42,7 @@ class ReviewedAccess:
         self._denied: Expiring[tuple[Any, ...], Decision] = Expiring(
             _MAX_CACHED, cache_seconds if deny_seconds is None else deny_seconds
         )
+        self._slots = asyncio.Semaphore(_MAX_REVIEWS)
 
     async def authorize(self, user: User, info: RequestInfo) -> Decision:
         key = _key(user, info)
@@ -49,7 +51,7 @@ class ReviewedAccess:
             if known is not None:
                 return known
         try:
-            async with asyncio.timeout(self._timeout):
+            async with asyncio.timeout(self._timeout), self._slots:
                 decision = await self._review(user, info)
         except Exception as error:
             if key is not None and (known := self._allowed.stale(key)) is not None:

@@ -4,11 +4,16 @@
 
 A converter gets the object as data and the version wanted, and returns the new object; the machinery sets its
 apiVersion. A ConversionError, from any object, makes the whole review fail with that text.
+
+The path is open to everybody. A review is therefore never decoded whole: object by object, each no longer
+than kube-apiserver takes one, so that neither the memory nor the time between two turns of the event loop
+grows with the review.
 """
 
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 from collections.abc import Callable
 from typing import Any, Final
@@ -19,7 +24,8 @@ from aiohttp import web
 
 from apis.gojson import syntax
 from apiserver import yamltext
-from apiserver.body import read_bytes
+from apiserver.body import MAX_BODY, read_bytes
+from apiserver.errors import too_large
 from apiserver.negotiation import JSON, YAML
 from apiserver.request import Context
 from apiserver.resources import Object
@@ -30,6 +36,9 @@ _log = logging.getLogger(__name__)
 # A list is converted in one review; kube-apiserver's pages are bounded by it, not by us.
 MAX_REVIEW: Final = 32 * 1024 * 1024
 LARGE: Final = 64 * 1024  # bytes; a larger review is handled in a thread
+MAX_YAML: Final = 256 * 1024  # it takes seconds per megabyte, and kube-apiserver speaks JSON
+# In a large review: objects have at least so many bytes for each of their values on average.
+_BYTES_PER_VALUE: Final = 6
 VERSIONS: Final = ("apiextensions.k8s.io/v1", "apiextensions.k8s.io/v1beta1")
 
 # As Go escapes HTML.
@@ -70,22 +79,25 @@ class Conversion:
         content_type = ctx.http.headers.get("Content-Type", "")
         if content_type not in (JSON, YAML):
             return _text(415, f"Invalid Content-Type={content_type}, expected {JSON} or {YAML}")
+        accept = ctx.http.headers.get("Accept", "")
+        media = _accepted(accept)
+        if YAML in (content_type, media) and len(body) > MAX_YAML:
+            raise too_large(MAX_YAML)
         try:
             if len(body) <= LARGE and content_type == JSON:
                 review = _convert(body, content_type, converter)
             else:
                 async with self._large:
-                    review = await asyncio.to_thread(_convert, body, content_type, converter)
+                    review = await asyncio.to_thread(_convert_large, body, content_type, converter)
         except _Unreadable as error:
-            text = body.decode("utf-8", "replace")
+            text = body[: 4 * 4096].decode("utf-8", "replace")
             return _text(400, f"failed to deserialize body ({text[:4096]}) with error {error}")
-        accept = ctx.http.headers.get("Accept", "")
-        media = _accepted(accept)
         if media is None:
             return _text(400, f"invalid accept header `{accept}`", escape=False)
         if media == YAML:
-            return web.Response(body=await asyncio.to_thread(_yaml, review), content_type=YAML)
-        return web.Response(body=msgspec.json.encode(review), content_type=JSON)
+            async with self._large:
+                return web.Response(body=await asyncio.to_thread(_yaml, review), content_type=YAML)
+        return web.Response(body=review, content_type=JSON)
 
 
 def _accepted(accept: str) -> str | None:
@@ -99,8 +111,8 @@ def _accepted(accept: str) -> str | None:
     return None
 
 
-def _yaml(review: Object) -> bytes:
-    return yaml.safe_dump(review, sort_keys=False, allow_unicode=True).encode()
+def _yaml(review: bytes) -> bytes:
+    return yaml.safe_dump(msgspec.json.decode(review), sort_keys=False, allow_unicode=True).encode()
 
 
 def _text(code: int, sentence: str, *, escape: bool = True) -> web.Response:
@@ -108,60 +120,115 @@ def _text(code: int, sentence: str, *, escape: bool = True) -> web.Response:
     return web.Response(text=(sentence.translate(_ESCAPES) if escape else sentence) + "\n", status=code)
 
 
-def _convert(body: bytes, media: str, converter: Converter) -> Object:
-    """The answer to a review. Raises _Unreadable."""
+def _convert_large(body: bytes, media: str, converter: Converter) -> bytes:
+    # See apiserver.admission: the collector would find nothing and hold the event loop for it.
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        if body.count(b",") * _BYTES_PER_VALUE > len(body):
+            raise _Unreadable("the review has more values than objects of its size can have")
+        return _convert(body, media, converter)
+    finally:
+        if collecting:
+            gc.enable()
+
+
+def _convert(body: bytes, media: str, converter: Converter) -> bytes:
+    """The answer to a review, as JSON. Raises _Unreadable."""
     review = _decode(body, media)
-    request = review.get("request")
-    if not isinstance(request, dict):
+    request = _members(review.get("request", _NULL))
+    if request is None:
         raise _Unreadable("the review has no request")
-    response: Object = {"uid": request.get("uid") or "", "convertedObjects": None}
+    uid = request.get("uid", _NULL)
+    response: Object = {"uid": "" if _is_null(uid) else uid, "convertedObjects": None}
     try:
         converted = _objects(request, converter)
         response["convertedObjects"] = converted or None
         response["result"] = {"metadata": {}, "status": "Success"}
     except ConversionError as error:
         response["result"] = {"metadata": {}, "status": "Failure", "message": str(error)}
+    except msgspec.MsgspecError as error:
+        # What was only passed over before: the review is no JSON after all.
+        raise _Unreadable(f"couldn't get version/kind; json parse error: {error}") from None
     except Exception as error:
         _log.exception("Objects could not be converted")
         message = f"the objects could not be converted, which is a fault here: {error!r}"
         response["result"] = {"metadata": {}, "status": "Failure", "message": message}
-    return {
-        "kind": "ConversionReview",
-        "apiVersion": review["apiVersion"],
-        "request": {"uid": "", "desiredAPIVersion": "", "objects": None},
-        "response": response,
-    }
+    return msgspec.json.encode(
+        {
+            "kind": "ConversionReview",
+            "apiVersion": review["apiVersion"],
+            "request": {"uid": "", "desiredAPIVersion": "", "objects": None},
+            "response": response,
+        }
+    )
 
 
-def _objects(request: Object, converter: Converter) -> list[Object]:
-    desired = request.get("desiredAPIVersion") or ""
-    found = request.get("objects") or []
-    if not isinstance(found, list) or not all(isinstance(item, dict) for item in found):
-        raise ConversionError("the objects of the review are not a list of objects")
-    converted = []
-    for item in found:
-        if item.get("apiVersion") == desired:
-            raise ConversionError(
-                f"conversion from a version to itself should not call the webhook: {desired}"
-            )
-        result = converter(item, desired)
-        result["apiVersion"] = desired
-        converted.append(result)
-    return converted
+def _objects(request: Members, converter: Converter) -> list[msgspec.Raw]:
+    desired = _value(request.get("desiredAPIVersion", _NULL)) or ""
+    try:
+        found = _LIST.decode(request.get("objects", _NULL)) or []
+    except msgspec.ValidationError:
+        raise ConversionError(_NO_LIST) from None
+    return [_object(item, desired, converter) for item in found]
+
+
+def _object(raw: msgspec.Raw, desired: Any, converter: Converter) -> msgspec.Raw:
+    if len(memoryview(raw)) > MAX_BODY:
+        raise ConversionError(f"an object of the review is longer than {MAX_BODY} bytes")
+    item = msgspec.json.decode(raw)
+    if not isinstance(item, dict):
+        raise ConversionError(_NO_LIST)
+    if item.get("apiVersion") == desired:
+        raise ConversionError(f"conversion from a version to itself should not call the webhook: {desired}")
+    result = converter(item, desired)
+    result["apiVersion"] = desired
+    return msgspec.Raw(msgspec.json.encode(result))
+
+
+_NULL: Final = msgspec.Raw(b"null")
+_NO_LIST: Final = "the objects of the review are not a list of objects"
+Members = dict[str, msgspec.Raw]
+_MEMBERS: Final = msgspec.json.Decoder(Members)
+_LIST: Final = msgspec.json.Decoder(list[msgspec.Raw] | None)
+
+
+def _is_null(raw: msgspec.Raw) -> bool:
+    return len(memoryview(raw)) <= len("null") and bytes(raw) in (b"", b"null")
+
+
+def _members(raw: bytes | msgspec.Raw) -> Members | None:
+    """The members of a JSON object, unread; None for any other value."""
+    try:
+        return _MEMBERS.decode(raw)
+    except msgspec.ValidationError:
+        return None
+
+
+def _value(raw: msgspec.Raw) -> Any:
+    """A value that is short, or None."""
+    return msgspec.json.decode(raw) if len(memoryview(raw)) <= _LONGEST else None
+
+
+_LONGEST: Final = 4096
 
 
 def _decode(body: bytes, media: str) -> dict[str, Any]:
+    """The members of the review, of which apiVersion is read."""
     try:
-        review = msgspec.json.decode(body) if media == JSON else yamltext.load(body)
-    except (msgspec.MsgspecError, ValueError, RecursionError) as error:
-        problem = syntax.problem(body) if media == JSON else None
+        text = body if media == JSON else msgspec.json.encode(yamltext.load(body))
+        review = _members(text)
+        version = kind = None
+        if review is not None:
+            version, kind = (_value(review.get(key, _NULL)) for key in ("apiVersion", "kind"))
+    except (msgspec.MsgspecError, ValueError, TypeError, RecursionError) as error:
+        problem = syntax.problem(body) if media == JSON and len(body) <= LARGE else None
         raise _Unreadable(f"couldn't get version/kind; json parse error: {problem or error}") from None
-    if not isinstance(review, dict):
+    if review is None:
         raise _Unreadable("couldn't get version/kind; json parse error: the review is no object")
-    version, kind = review.get("apiVersion"), review.get("kind")
     if kind != "ConversionReview" or version not in VERSIONS:
         # The end is how Kubernetes' library names the scheme.
         raise _Unreadable(
             f'no kind "{kind}" is registered for version "{version}" in scheme "pkg/runtime/scheme.go:111"'
         )
-    return review
+    return {**review, "apiVersion": version}

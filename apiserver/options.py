@@ -79,6 +79,9 @@ def parse_token(token: str) -> Position:
     return Position(decoded.rv, *decoded.start)
 
 
+_LONG = 100  # characters that no number needs
+
+
 def _integer(query: Mapping[str, str], name: str) -> int:
     text = query.get(name)
     if text is None:
@@ -86,9 +89,12 @@ def _integer(query: Mapping[str, str], name: str) -> int:
     try:
         if not text.lstrip("+-").isdigit() or not text.isascii():
             raise ValueError
-        return int(text)
+        number = int(text) if len(text) < _LONG else 2**63
     except ValueError:
         raise bad_request(f'strconv.ParseInt: parsing "{text}": invalid syntax') from None
+    if not -(2**63) <= number < 2**63:
+        raise bad_request(f'strconv.ParseInt: parsing "{text}": value out of range')
+    return number
 
 
 def _labels(query: Mapping[str, str]) -> labels.Selector | None:

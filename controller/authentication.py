@@ -161,12 +161,19 @@ class Access:
 
     def _apply(self, data: dict[str, str]) -> None:
         headers = self._headers
+        # All lists first: with one that cannot be read, what was said before stands. Without names to hold
+        # on to, anybody whom the proxies' CA has signed could speak for others.
+        allowed_names = _names(data, "requestheader-allowed-names")
+        user_headers = _names(data, "requestheader-username-headers")
+        group_headers = _names(data, "requestheader-group-headers")
+        extra_prefixes = _names(data, "requestheader-extra-headers-prefix")
+        uid_headers = _names(data, "requestheader-uid-headers")
         self._replace(self._proxies, data, "requestheader-client-ca-file")
-        headers.allowed_names = frozenset(_names(data, "requestheader-allowed-names"))
-        headers.user_headers = _names(data, "requestheader-username-headers") or ("X-Remote-User",)
-        headers.group_headers = _names(data, "requestheader-group-headers") or ("X-Remote-Group",)
-        headers.extra_prefixes = _names(data, "requestheader-extra-headers-prefix") or ("X-Remote-Extra-",)
-        headers.uid_headers = _names(data, "requestheader-uid-headers")
+        headers.allowed_names = frozenset(allowed_names)
+        headers.user_headers = user_headers or ("X-Remote-User",)
+        headers.group_headers = group_headers or ("X-Remote-Group",)
+        headers.extra_prefixes = extra_prefixes or ("X-Remote-Extra-",)
+        headers.uid_headers = uid_headers
         if not self._client_ca_file:
             self._replace(self._clients, data, "client-ca-file")
         headers.known = True
@@ -186,14 +193,11 @@ class _ConfigMap(msgspec.Struct):
 
 
 def _names(data: dict[str, str], key: str) -> tuple[str, ...]:
-    """A list of strings, kept in the ConfigMap as JSON text."""
+    """A list of strings, kept in the ConfigMap as JSON text. Raises MsgspecError."""
     try:
         return msgspec.json.decode(data.get(key) or "[]", type=tuple[str, ...])
-    except msgspec.MsgspecError:
-        logger.warning(
-            "The key %s of ConfigMap %s/%s is not a list of names", key, CONFIG_NAMESPACE, CONFIG_MAP
-        )
-        return ()
+    except msgspec.MsgspecError as error:
+        raise msgspec.MsgspecError(f"the key {key} is not a list of names ({error})") from error
 
 
 class UntilReady:

@@ -43,6 +43,19 @@ async def test_tokens_are_reviewed_once_and_remembered(serve: Serve) -> None:
     assert await ask(None) == (200, ["system:anonymous", ["system:unauthenticated"], {}])
 
 
+async def test_a_token_is_remembered_by_its_very_bytes(serve: Serve) -> None:
+    async def review(token: str) -> User | None:
+        return User("alice") if token == "good?" else None
+
+    session = await serve(bare_server(authenticators=[BearerTokens(review)]))
+    for token, status in (("good?", 200), ("good\udcff", 401), ("good\udcfe", 401), ("good?", 200)):
+        reader, writer = await asyncio.open_connection("127.0.0.1", session._base_url.port)  # type: ignore[union-attr]
+        raw = token.encode("utf-8", "surrogateescape")
+        writer.write(b"GET /whoami HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer " + raw + b"\r\n\r\n")
+        assert int((await reader.readline()).split()[1]) == status
+        writer.close()
+
+
 async def test_strangers_with_made_up_tokens_push_nobody_out(
     serve: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -198,6 +211,26 @@ async def test_requests_in_the_terms_of_authorization(
     spec = access_review_spec(User("bob", ("g",)), info)
     assert spec["user"] == "bob"
     assert spec["resourceAttributes"]["verb"] == expected[0]
+
+
+async def test_requests_without_end_are_reviewed_a_few_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A stranger asks for another path each time: none of it is remembered, all of it has to be asked."""
+    monkeypatch.setattr(authorization, "_MAX_REVIEWS", 3)
+    now, most = 0, 0
+
+    async def review(user: User, info: RequestInfo) -> Decision:
+        nonlocal now, most
+        now += 1
+        most = max(most, now)
+        await asyncio.sleep(0.01)
+        now -= 1
+        return Decision(False)
+
+    access = ReviewedAccess(review)
+    asked = [RequestInfo(f"/{number}", "get") for number in range(20)]
+    decisions = await asyncio.gather(*(access.authorize(User("x"), info) for info in asked))
+    assert most == 3
+    assert not any(decision.allowed for decision in decisions)
 
 
 async def test_decisions_are_remembered_apart_and_within_bounds(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -195,6 +195,15 @@ async def _drained(reader: asyncio.StreamReader) -> bool:
     return True
 
 
+@pytest.mark.parametrize("number", ["9" * 20, "9" * 400, "9" * 5000, "-" + "9" * 400, "--1", "1e5"])
+@pytest.mark.parametrize("option", ["timeoutSeconds", "limit"])
+async def test_numbers_of_any_length_are_refused(serve: Serve, option: str, number: str) -> None:
+    session = await serve(make_cluster()[0])
+    async with session.get(CONFIGMAPS, params={"watch": "1", option: number}) as answer:
+        assert answer.status == 400
+        assert "strconv.ParseInt" in (await answer.json())["message"]
+
+
 async def test_a_handler_that_fails_answers_500_and_the_server_goes_on(serve: Serve) -> None:
     server, _ = make_cluster()
 

@@ -76,7 +76,6 @@ async def test_what_the_cluster_says_is_taken_over_and_stands(tmp_path: Path) ->
         requestheader_client_ca_file=OLD.decode(),
         requestheader_allowed_names='["front", "other"]',
         requestheader_username_headers='["X-User"]',
-        requestheader_group_headers="no list",
         requestheader_uid_headers='["X-Uid"]',
         client_ca_file=NEW.decode(),
     )
@@ -86,12 +85,25 @@ async def test_what_the_cluster_says_is_taken_over_and_stands(tmp_path: Path) ->
     assert (made._proxies.pem, made._clients.pem) == (OLD, NEW)
     assert headers.allowed_names == {"front", "other"}
     assert (headers.user_headers, headers.uid_headers) == (("X-User",), ("X-Uid",))
-    assert headers.group_headers == ("X-Remote-Group",)  # the default, in the place of what cannot be read
+    assert headers.group_headers == ("X-Remote-Group",)  # the default, in the place of what is not said
     # Deleted, or broken: what was said stands.
     await made.events([WatchFrame("DELETED", said), WatchFrame("MODIFIED", msgspec.Raw(b'{"data":7}'))])
     assert (made._proxies.pem, made._clients.pem) == (OLD, NEW)
     await made.events([WatchFrame("MODIFIED", config_map(client_ca_file=OLD.decode()))])
     assert (made._proxies.pem, made._clients.pem) == (b"", OLD)
+
+
+@pytest.mark.parametrize("names", ["no list", '["front', "null", '{"front": 1}', "[1]"])
+async def test_names_that_cannot_be_read_let_nobody_else_in(tmp_path: Path, names: str) -> None:
+    """An empty list would mean anybody whom the proxies' CA has signed."""
+    made = access(tmp_path)
+    broken = config_map(requestheader_client_ca_file=NEW.decode(), requestheader_allowed_names=names)
+    await made.list_page([broken])
+    await made.list_finished()
+    assert made._proxies.pem == b""
+    good = config_map(requestheader_client_ca_file=OLD.decode(), requestheader_allowed_names='["front"]')
+    await made.events([WatchFrame("MODIFIED", good), WatchFrame("MODIFIED", broken)])
+    assert (made._proxies.pem, made._headers.allowed_names) == (OLD, {"front"})
 
 
 async def test_a_cluster_that_says_nothing_has_no_front_proxies(tmp_path: Path) -> None:
