@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from antctl.transport import Answer
     from client.endpoint import Endpoint
 
+RELOAD_SECONDS = 240.0  # what plugins give lives an hour: ask well before that
+
 
 @dataclass(slots=True)
 class Session:
@@ -172,13 +174,15 @@ def resolve_kubeconfig(session: Session) -> Endpoint:
         ) from error
 
 
-def _with_plugins(path: str, server: str | None) -> Endpoint:
-    """A kubeconfig whose user needs a program or another server to authenticate."""
+def _with_plugins(path: str, server: str | None, reload_seconds: float = RELOAD_SECONDS) -> Endpoint:
+    """A kubeconfig whose user needs a program or another server to authenticate: asked again after
+    ``reload_seconds``. Raises ConfigurationError."""
     import asyncio
 
     from client.endpoint import Endpoint, tls_context
     from client.kubeconfig import cluster_tls
-    from client.kubernetes_asyncio_light import RELOAD_SECONDS, load
+    from client.kubernetes_asyncio_light import load
+    from runtime.errors import ConfigurationError
 
     async def resolve() -> tuple[Endpoint, dict[str, str]]:
         made = await load(path, None, server)
@@ -191,8 +195,12 @@ def _with_plugins(path: str, server: str | None) -> Endpoint:
         """Waits for nothing while what the plugin gave is fresh; later it blocks (``antctl proxy`` runs for
         days, and asks from a thread)."""
         nonlocal headers, resolved_at
-        if time.monotonic() - resolved_at > RELOAD_SECONDS:
-            headers, resolved_at = asyncio.run(resolve())[1], time.monotonic()
+        if time.monotonic() - resolved_at > reload_seconds:
+            try:
+                headers = asyncio.run(resolve())[1]
+            except ConfigurationError as error:
+                raise CommandError(f"the credentials of {path} cannot be renewed: {error}") from error
+            resolved_at = time.monotonic()
         return headers
 
     tls = cluster_tls(path) if made.url.startswith("https") else None

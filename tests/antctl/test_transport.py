@@ -11,6 +11,9 @@ from pathlib import Path
 import pytest
 
 from antctl import main
+from antctl.errors import CommandError
+from antctl.session import _with_plugins
+from antctl.transport import finish
 from runtime.version import FULL
 from tests.antctl.server import FixedServer
 
@@ -69,6 +72,43 @@ def test_the_kubeconfigs_proxy_is_used(
         proxy.shutdown()
     assert (code, capsys.readouterr().err) == (0, "")
     assert proxy.asked[0].startswith("CONNECT cluster.invalid:80 ")
+
+
+PLUGIN = """\
+#!/bin/sh
+echo x >> {count}
+test -e {broken} && exit 3
+n=$(wc -l < {count} | tr -d ' ')
+echo '{{"apiVersion":"client.authentication.k8s.io/v1","kind":"ExecCredential","status":{{"token":"t'$n'"}}}}'
+"""
+
+
+def test_a_plugin_of_the_kubeconfig_is_run_again_when_its_token_is_old(tmp_path: Path) -> None:
+    plugin, count, broken = tmp_path / "plugin", tmp_path / "count", tmp_path / "broken"
+    plugin.write_text(PLUGIN.format(count=count, broken=broken))
+    plugin.chmod(0o755)
+    spec = {
+        "apiVersion": "client.authentication.k8s.io/v1", "command": str(plugin), "args": [],
+        "interactiveMode": "Never",
+    }  # fmt: skip
+    document = {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "current-context": "c",
+        "contexts": [{"name": "c", "context": {"cluster": "c", "user": "u"}}],
+        "clusters": [{"name": "c", "cluster": {"server": "http://cluster.invalid"}}],
+        "users": [{"name": "u", "user": {"exec": spec}}],
+    }
+    path = tmp_path / "k"
+    path.write_text(json.dumps(document))
+
+    fresh = _with_plugins(str(path), None, reload_seconds=3600)
+    assert [finish(fresh.headers()) for _ in range(3)] == [{"Authorization": "Bearer t1"}] * 3
+    old = _with_plugins(str(path), None, reload_seconds=0)
+    assert finish(old.headers()) == {"Authorization": "Bearer t3"}
+    broken.touch()
+    with pytest.raises(CommandError, match="cannot be renewed"):
+        finish(old.headers())
 
 
 def test_a_proxy_of_another_kind_is_named(
