@@ -1,7 +1,8 @@
 """What the server says it has: group and resource lists as of old, and aggregated discovery (v2).
 
 Groups of other servers (APIServices) come through ``external``: a function that gives their APIGroupDiscovery
-items, from which the old form is derived too.
+items, from which the old form is derived too. Where several groups have a resource of one name, clients take
+the first: ``rank`` gives the order.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from apiserver.request import Context
 from apiserver.resources import Object, ResourceInfo
 
 External = Callable[[], Awaitable[Sequence[Object]]]
+Rank = Callable[[str], tuple[int, str]]
 AGGREGATED = "g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
 
 
@@ -29,6 +31,7 @@ class Discovery:
     def __init__(self, registry: Registry, external: External | None = None) -> None:
         self._registry = registry
         self.external = external
+        self.rank: Rank | None = None  # a sort key of groups; without it: as registered, aggregated by name
 
     # --- the old documents ---
 
@@ -49,6 +52,9 @@ class Discovery:
             if item["metadata"]["name"] not in known:
                 versions = [version["version"] for version in item["versions"]]
                 groups.append(_group_document(item["metadata"]["name"], versions))
+        if self.rank is not None:
+            rank = self.rank
+            groups.sort(key=lambda group: rank(group["name"]))
         for group in groups:
             group["serverAddressByClientCIDRs"] = [{"clientCIDR": "0.0.0.0/0", "serverAddress": address}]
         return {"kind": "APIGroupList", "groups": groups}
@@ -96,6 +102,9 @@ class Discovery:
         if not core:
             known = set(names)
             items += [item for item in await self._external_groups() if item["metadata"]["name"] not in known]
+            if self.rank is not None:
+                rank = self.rank
+                items.sort(key=lambda item: rank(item["metadata"]["name"]))
         return {
             "kind": "APIGroupDiscoveryList",
             "apiVersion": "apidiscovery.k8s.io/v2",

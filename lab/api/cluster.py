@@ -200,6 +200,7 @@ class Cluster:
         availability = Availability(self.registry, self.reactor, backends, supervisor)
         self.server.fallback = AggregatingProxy(backends, availability).serve
         self.server.discovery.external = availability.discovery
+        self.server.discovery.rank = availability.rank
         self.server.openapi.external = Descriptions(self.registry, backends, availability).entries
         supervisor.on_close("aggregation", backends.close)
         self.reactor.drain()

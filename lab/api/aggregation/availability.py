@@ -21,7 +21,9 @@ from lab.api.aggregation.backends import BackendError, Backends, complaint
 from lab.api.reactor import Reactor
 from runtime.tasks import OnCrash, Supervisor
 
-RESOURCE = "apiservices.apiregistration.k8s.io"
+OWN_GROUP = "apiregistration.k8s.io"  # of the aggregator, which has no APIService for itself
+RESOURCE = f"apiservices.{OWN_GROUP}"
+_FOREMOST = 20_001  # above what an APIService may ask for
 _STEADY = 10.0
 _FIRST, _SLOWEST, _GROWTH = 0.1, 1.0, 1.2
 _DISCOVERY_WAIT = 0.3
@@ -193,22 +195,28 @@ class Availability:
         return name, api_service
 
     async def discovery(self) -> Sequence[Object]:
-        """An APIGroupDiscovery for each group of other servers, the most important first."""
+        """An APIGroupDiscovery for each group of other servers; ``rank`` orders them among the others."""
         await self._ask_the_absent()
         groups: dict[str, list[Object]] = {}
         for api_service in self._registry.items(RESOURCE):
             if "service" in api_service["spec"]:
                 groups.setdefault(api_service["spec"]["group"], []).append(api_service)
 
-        def rank(items: list[Object]) -> tuple[int, str]:
-            return -max(i["spec"].get("groupPriorityMinimum", 0) for i in items), items[0]["spec"]["group"]
-
         found: list[Object] = []
-        for members in sorted(groups.values(), key=rank):
+        for members in groups.values():
             ordered = sorted(members, key=lambda item: -item["spec"].get("versionPriority", 0))
             versions = [self._version(item) for item in ordered]
             found.append({"metadata": {"name": members[0]["spec"]["group"]}, "versions": versions})
         return found
+
+    def rank(self, group: str) -> tuple[int, str]:
+        """The key that sorts groups as kube-aggregator lists them: its own, then by the highest
+        groupPriorityMinimum of their APIServices, then by name."""
+        if group == OWN_GROUP:
+            return -_FOREMOST, group
+        specs = [item["spec"] for item in self._registry.items(RESOURCE)]
+        priorities = [s.get("groupPriorityMinimum", 0) for s in specs if s.get("group", "") == group]
+        return -max(priorities, default=0), group
 
     async def _ask_the_absent(self) -> None:
         """A server that has just come up is in the answer already."""

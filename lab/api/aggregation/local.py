@@ -4,10 +4,23 @@ from __future__ import annotations
 
 from apiserver.documents.registry import Registry
 from apiserver.server import ApiServer
-from lab.api.aggregation.availability import AUTOMANAGED, RESOURCE
+from lab.api.aggregation.availability import AUTOMANAGED, OWN_GROUP, RESOURCE
 from lab.api.reactor import Reactor
 
-_BUILT_IN_PRIORITY = {"": (18000, 1)}
+# groupPriorityMinimum of Kubernetes 1.34. It decides whose "networkpolicies" kubectl means by that word.
+_GROUP_PRIORITY = {
+    "": 18000,
+    "events.k8s.io": 17750,
+    "authentication.k8s.io": 17700,
+    "authorization.k8s.io": 17600,
+    "networking.k8s.io": 17200,
+    "rbac.authorization.k8s.io": 17000,
+    "admissionregistration.k8s.io": 16700,
+    "apiextensions.k8s.io": 16700,
+    "coordination.k8s.io": 16500,
+    "discovery.k8s.io": 16200,
+}
+_CUSTOM = (1000, 100)  # of custom resources: groupPriorityMinimum, versionPriority
 
 
 class LocalServices:
@@ -15,7 +28,6 @@ class LocalServices:
         self._registry = registry
         self._reactor = reactor
         self._server = server
-        self._builtin = set(server.registry.group_versions())
         server.registry.on_change.append(self._changed)
         self._sync()
 
@@ -28,12 +40,13 @@ class LocalServices:
         present = {
             f"{version}.{group}": (group, version)
             for group, version in self._server.registry.group_versions()
+            if group != OWN_GROUP
         }
         for name, (group, version) in present.items():
             if registry.get(RESOURCE, "", name) is not None:
                 continue
-            builtin = (group, version) in self._builtin
-            low, priority = _BUILT_IN_PRIORITY.get(group, (17000, 15) if builtin else (1000, 100))
+            builtin = group in _GROUP_PRIORITY
+            low, priority = (_GROUP_PRIORITY[group], 15 if group else 1) if builtin else _CUSTOM
             spec = {"version": version, "groupPriorityMinimum": low, "versionPriority": priority}
             if group:
                 spec["group"] = group

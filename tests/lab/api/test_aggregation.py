@@ -202,6 +202,36 @@ def test_discovery_tells_of_it(api: LabApi, far: FarServer) -> None:
     assert api.get("/apis/far.example.com/v1").json == RESOURCES
 
 
+def test_groups_are_listed_in_the_order_of_their_priorities(api: LabApi, far: FarServer) -> None:
+    """As kube-apiserver 1.34 lists them: a name that two groups have means Kubernetes' own resource."""
+    names = {"plural": "networkpolicies", "singular": "networkpolicy", "kind": "NetworkPolicy"}
+    schema = {"openAPIV3Schema": {"type": "object"}}
+    definition = {
+        "metadata": {"name": "networkpolicies.a.example.com"},
+        "spec": {
+            "group": "a.example.com",
+            "scope": "Namespaced",
+            "names": names,
+            "versions": [{"name": "v1", "served": True, "storage": True, "schema": schema}],
+        },
+    }
+    api.post("/apis/apiextensions.k8s.io/v1/customresourcedefinitions", definition)
+    expected = [
+        "apiregistration.k8s.io", "events.k8s.io", "authentication.k8s.io", "authorization.k8s.io",
+        "networking.k8s.io", "rbac.authorization.k8s.io", "admissionregistration.k8s.io",
+        "apiextensions.k8s.io", "coordination.k8s.io", "discovery.k8s.io", "a.example.com", "far.example.com",
+    ]  # fmt: skip
+
+    def listed() -> list[str]:
+        return [group["name"] for group in api.get("/apis").json["groups"]]
+
+    eventually(lambda: listed() == expected)
+    accept = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
+    items = api.get("/apis", headers={"Accept": accept}).json["items"]
+    assert [item["metadata"]["name"] for item in items] == expected
+    api.delete("/apis/apiextensions.k8s.io/v1/customresourcedefinitions/networkpolicies.a.example.com")
+
+
 def test_the_index_of_descriptions_names_its_groups_and_no_others(api: LabApi, far: FarServer) -> None:
     paths = api.get("/openapi/v3").json["paths"]
     assert paths["apis/far.example.com/v1"] == DESCRIPTIONS["apis/far.example.com/v1"]
