@@ -89,6 +89,7 @@ class Certificates:
         self._tls: ServingTLS
         self._stock: Stock
         self._serving: Identity
+        self._overlap: tuple[bytes, float] | None = None  # a previous one, and when it was first seen
         self._published: dict[bytes, float] = {}  # since when, by what must be trusted
         self._complete = b""  # the bundle that was published everywhere last
         self._wake = asyncio.Event()
@@ -200,12 +201,20 @@ class Certificates:
             return 0.0
         self._rotate = False
         if stock.previous:
-            if now - stock.since >= OVERLAP_SECONDS:
+            left = OVERLAP_SECONDS - self._overlapped(stock, now)
+            if left <= 0:
                 await self._save(stock.settled(now), instead)
                 return 0.0
             if self._secret is not None:
-                return OVERLAP_SECONDS - max(0.0, now - stock.since) + 1.0
+                return min(left, OVERLAP_SECONDS) + 1.0
         return FILES_SECONDS if self._secret is None else CHECK_SECONDS
+
+    def _overlapped(self, stock: Stock, now: float) -> float:
+        """Seconds for which there has been a previous certificate: what the Secret says, or what this process
+        has seen of it, because a clock may have been set back since."""
+        if self._overlap is None or self._overlap[0] != stock.previous:
+            self._overlap = (stock.previous, time.monotonic())
+        return max(time.monotonic() - self._overlap[1], now - stock.since)
 
     # What is published.
 

@@ -19,6 +19,9 @@ from apis.gojson.types import GoStruct, Named
 
 T = TypeVar("T")
 
+# To read a text a second time, as untyped data, holds the interpreter for as long as there are values in it.
+# A long one is read if it has the values of an object, not of somebody who wants to keep others waiting.
+_BYTES_PER_VALUE: Final = 6
 _INT32: Final = (-(2**31), 2**31 - 1)
 
 
@@ -29,8 +32,13 @@ def unmarshal(text: bytes | msgspec.Raw, kind: type[T]) -> T:
     try:
         return decoder(text)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raw = bytes(text)
+        if len(raw) > syntax.LONGEST and (
+            not isinstance(error, msgspec.ValidationError) or raw.count(b",") * _BYTES_PER_VALUE > len(raw)
+        ):
+            raise GoJSONError(f"json: {error}") from None
         # Go replaces what is not UTF-8 and goes on.
-        readable = bytes(text).decode("utf-8", "replace").encode()
+        readable = raw.decode("utf-8", "replace").encode()
         problem = syntax.problem(readable) or _misfit(readable, kind)
         if problem is None:
             try:

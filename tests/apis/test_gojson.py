@@ -136,6 +136,21 @@ def test_bytes_that_are_no_text_are_replaced() -> None:
     assert unmarshal(b'{"name": "a\xff"}', Outer).name == "a\ufffd"
 
 
+@pytest.mark.parametrize(
+    ("text", "decoded"),
+    [
+        ('{"x":[' + "[]," * 100_000 + '[]],"inner":{"count":"a"}}', False),  # many values and few bytes
+        ('{"x":["' + "a" * 300_000 + '"],"inner":{"count":"a"}}', True),
+        ('{"x":["' + "a" * 300_000 + '"],"inner":{"count":1}', False),  # no JSON
+    ],
+)
+def test_a_long_text_is_read_twice_only_where_that_is_quick(text: str, decoded: bool) -> None:
+    """Go names the field; without the second reading there is what msgspec says."""
+    with pytest.raises(GoJSONError) as refused:
+        unmarshal(text.encode(), Outer)
+    assert ("Go struct field" in str(refused.value)) == decoded
+
+
 def test_encoding_leaves_out_what_is_empty_and_comes_back() -> None:
     value = Outer(name="", inner=Inner(count=0, port="http"), many=[], texts={"b": ["<"], "a": []})
     text = marshal(value)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import os
 import ssl
 from collections.abc import AsyncIterator
@@ -208,6 +209,19 @@ async def test_a_rotation_takes_its_steps_and_drops_the_old_one_in_the_end(world
     assert world.api.document is not None
     assert set(world.api.document["data"]) == {"tls.crt", "tls.key", "step-time"}
     assert world.api.writes == 4  # made, prepared, promoted, settled: each once
+
+
+@pytest.mark.parametrize("when", [b"99999999999", b"nan", b"inf"])
+async def test_a_step_of_a_clock_that_was_set_back_ends_as_well(world: World, when: bytes) -> None:
+    controller = await world.controller("a")
+    await until(lambda: world.published == serving(controller), "it is published")
+    assert world.api.document is not None
+    old = create_authority("of before").certificate
+    added = {"previous.crt": base64.b64encode(old).decode(), "step-time": base64.b64encode(when).decode()}
+    document = world.api.document
+    world.api._store({**document, "data": {**document["data"], **added}})
+    await until(lambda: contains(world.published, [old]), "the one before is published")
+    await until(lambda: world.published == serving(controller), "the one before is dropped")
 
 
 async def test_what_cannot_be_published_is_not_served(world: World) -> None:
