@@ -6,6 +6,7 @@ import json
 import threading
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -16,6 +17,20 @@ Respond = Callable[[str, dict[str, str]], Answer | None]
 def status(code: int, message: str, reason: str = "") -> Answer:
     document = {"kind": "Status", "apiVersion": "v1", "status": "Failure", "message": message, "code": code}
     return code, json.dumps({**document, "reason": reason}).encode()
+
+
+def write_kubeconfig(path: Path, server: str, user: dict[str, Any] | None = None, **cluster: Any) -> Path:
+    """A kubeconfig; ``user``: other credentials than the token "t", ``cluster``: more about the server."""
+    document = {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "current-context": "c",
+        "contexts": [{"name": "c", "context": {"cluster": "c", "user": "u"}}],
+        "clusters": [{"name": "c", "cluster": {"server": server, **cluster}}],
+        "users": [{"name": "u", "user": {"token": "t"} if user is None else user}],
+    }
+    path.write_text(json.dumps(document))
+    return path
 
 
 class FixedServer:

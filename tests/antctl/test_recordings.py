@@ -18,7 +18,7 @@ import pytest
 
 from antctl import main
 from runtime.version import FULL
-from tests.antctl.server import Answer, FixedServer, status
+from tests.antctl.server import Answer, FixedServer, status, write_kubeconfig
 
 DATA = Path(__file__).parents[1] / "data" / "antctl"
 CASES: list[dict[str, Any]] = [
@@ -94,16 +94,6 @@ def cluster() -> Iterator[tuple[Cluster, FixedServer]]:
     server = FixedServer(cluster.respond)
     yield cluster, server
     server.close()
-
-
-def write_kubeconfig(path: Path, url: str) -> None:
-    document = {
-        "current-context": "c",
-        "contexts": [{"name": "c", "context": {"cluster": "c", "user": "u"}}],
-        "clusters": [{"name": "c", "cluster": {"server": url}}],
-        "users": [{"name": "u", "user": {"token": "t"}}],
-    }
-    path.write_text(json.dumps(document))
 
 
 def comparable(text: str) -> Any:

@@ -7,6 +7,7 @@ import socketserver
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,7 +16,7 @@ from antctl.errors import CommandError
 from antctl.session import _with_plugins
 from antctl.transport import finish
 from runtime.version import FULL
-from tests.antctl.server import FixedServer
+from tests.antctl.server import FixedServer, write_kubeconfig
 
 INFO = {"kind": "AntreaControllerInfo", "version": FULL}
 
@@ -52,13 +53,8 @@ def server() -> Iterator[FixedServer]:
 
 
 def run(path: Path, proxy: str, monkeypatch: pytest.MonkeyPatch) -> int:
-    document = {
-        "current-context": "c",
-        "contexts": [{"name": "c", "context": {"cluster": "c", "user": "u"}}],
-        "clusters": [{"name": "c", "cluster": {"server": "http://cluster.invalid:80", "proxy-url": proxy}}],
-        "users": [{"name": "u", "user": {"token": "t"}}],
-    }
-    path.write_text(json.dumps(document))
+    more: dict[str, Any] = {"proxy-url": proxy}
+    write_kubeconfig(path, "http://cluster.invalid:80", **more)
     monkeypatch.delenv("POD_NAME", raising=False)
     monkeypatch.setenv("KUBECONFIG", str(path))
     return main.run(["antctl", "version"])
@@ -87,20 +83,11 @@ def test_a_plugin_of_the_kubeconfig_is_run_again_when_its_token_is_old(tmp_path:
     plugin, count, broken = tmp_path / "plugin", tmp_path / "count", tmp_path / "broken"
     plugin.write_text(PLUGIN.format(count=count, broken=broken))
     plugin.chmod(0o755)
-    spec = {
+    spec: dict[str, Any] = {
         "apiVersion": "client.authentication.k8s.io/v1", "command": str(plugin), "args": [],
         "interactiveMode": "Never",
     }  # fmt: skip
-    document = {
-        "apiVersion": "v1",
-        "kind": "Config",
-        "current-context": "c",
-        "contexts": [{"name": "c", "context": {"cluster": "c", "user": "u"}}],
-        "clusters": [{"name": "c", "cluster": {"server": "http://cluster.invalid"}}],
-        "users": [{"name": "u", "user": {"exec": spec}}],
-    }
-    path = tmp_path / "k"
-    path.write_text(json.dumps(document))
+    path = write_kubeconfig(tmp_path / "k", "http://cluster.invalid", {"exec": spec})
 
     fresh = _with_plugins(str(path), None, reload_seconds=3600)
     assert [finish(fresh.headers()) for _ in range(3)] == [{"Authorization": "Bearer t1"}] * 3

@@ -20,7 +20,7 @@ import pytest_asyncio
 from antctl import main
 from antctl.commands.version import CONTROLLER_INFO
 from client.errors import ApiError
-from client.resources import CONFIG_MAPS, NODES
+from client.resources import CONFIG_MAPS, CONTROLLER_INFOS, NODES
 from runtime.version import FULL
 from tests.controller.control_plane import ControlPlane, eventually, running
 from tests.kubernetes import antctl_cases as recorded
@@ -119,6 +119,9 @@ async def empty(shared_cluster: Cluster, tmp_path_factory: pytest.TempPathFactor
         await add_node(kube)
         await set_config_map(kube, {"metadata": {"name": "antrea-config"}, "data": CONFIG_MAP})
         await eventually(lambda: plane.json(CONTROLLER_INFO), "the groups are available")
+        await eventually(
+            lambda: plane.json(CONTROLLER_INFOS.path("antrea-controller")), "it says where it is"
+        )
         yield World(plane, shared_cluster, home)
 
 
@@ -234,7 +237,7 @@ def kind(case: Case) -> str:
     """How a case is compared: equal to the letter (members of groups in any order); part: a list without what
     follows from Antrea-native objects; info: the same fields or columns; native: an object that is not found
     here; later: a command that says that it is not there yet; different: as named above; proxy: in
-    test_antctl."""
+    test_antctl_proxy."""
     name, words = case["name"], [word for word in case["argv"][1:] if not word.startswith(("-", "https:"))]
     if name in DIFFERENT:
         return "different"
