@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Callable
 
 SLICE_SECONDS = 0.005
-WAKE_AT_ONCE = 16
+WAKE_AT_ONCE = 32
 BEGIN_AT_ONCE = 2
 
 

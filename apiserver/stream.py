@@ -16,6 +16,7 @@ from aiohttp import web
 from apiserver.events import EventEncoder
 from apiserver.history import Entry
 from apiserver.request import Context
+from apiserver.slices import Long
 from apiserver.snapshot import Snapshot
 from apiserver.stores import Stores
 from apiserver.watcher import BOOKMARK, Due, Marker, Watcher
@@ -25,6 +26,9 @@ _log = logging.getLogger(__name__)
 JOIN_BYTES = 16 * 1024
 """Frames are joined up to about this size before they are written: a TLS record. Whatever is written at once
 is memory for as long as the connection lives: OpenSSL's buffers do not shrink, and there are thousands."""
+
+PIECE_BYTES = 256 * 1024
+"""A frame that is longer is written in pieces of this size."""
 
 STUCK_SECONDS = 30.0
 """A write that no byte of which can go out for so long ends the watch: what queues up behind it is memory."""
@@ -47,11 +51,13 @@ class Sender:
     ) -> None:
         self._frames = stores.frames
         self._turns = stores.turns
+        self._makers = stores.makers
         self._watcher = watcher
         self._encoder = encoder
         self._write = write
         self._offer = offer
         self._failure: Exception | None = None  # of an encoder, for the coroutine to raise
+        self._later: Due | None = None  # taken, but too long to be sent without the coroutine
         self._buffer: list[bytes] = []
         self._size = 0
 
@@ -59,7 +65,11 @@ class Sender:
         """``first`` are ready frames to be sent after the snapshot: the bookmark, and markers."""
         with self._frames:
             for step in snapshot.steps():
-                await self._add(self._encoder.initial(*step) if step is not None else b"", initial=True)
+                frame = b""
+                if step is not None:
+                    long = self._encoder.long_initial(*step)
+                    frame = await self._makers.text(long, True) if long else self._encoder.initial(*step)
+                await self._add(frame, initial=True)
         for frame in first:
             await self._add(frame, initial=True)
         await self._flush()
@@ -74,9 +84,19 @@ class Sender:
             watcher.at_once = None
             if self._failure is not None:
                 raise self._failure
-            while (due := watcher.take()) is not None:
-                await self._add(self._frame(due), initial=False)
+            while (due := self._take()) is not None:
+                long = self._long(due)
+                frame = await self._makers.text(long, False) if long else self._frame(due)
+                await self._add(frame, initial=False)
             await self._flush()
+
+    def _take(self) -> Due | None:
+        due, self._later = self._later, None
+        return due if due is not None else self._watcher.take()
+
+    def _long(self, due: Due) -> Long | None:
+        event, what = due
+        return self._encoder.long_change(event, what) if isinstance(what, Entry) else None
 
     def _frame(self, due: Due) -> bytes:
         event, what = due
@@ -100,6 +120,9 @@ class Sender:
                     self._buffer.clear()
                     self._size = 0
                     return True
+                if self._long(due) is not None:
+                    self._later = due
+                    return False
                 frame = self._frame(due)
                 self._buffer.append(frame)
                 self._size += len(frame)
@@ -108,13 +131,23 @@ class Sender:
         return False
 
     async def _add(self, frame: bytes, initial: bool) -> None:
-        if frame:
+        if len(frame) > PIECE_BYTES:
+            await self._flush()
+            await self._write_long(frame, initial)
+        elif frame:
             self._buffer.append(frame)
             self._size += len(frame)
             if self._size >= JOIN_BYTES:
                 await self._flush()
         if self._turns.due():
             await self._turns.rest(initial)
+
+    async def _write_long(self, frame: bytes, initial: bool) -> None:
+        """Piece by piece: what is handed to TLS at once is encrypted, and kept, at once."""
+        for start in range(0, len(frame), PIECE_BYTES):
+            await self._write(frame[start : start + PIECE_BYTES])
+            if self._turns.due():
+                await self._turns.rest(initial)
 
     async def _flush(self) -> None:
         if self._buffer:
@@ -132,6 +165,7 @@ class WatchStream:
         self._ctx = ctx
         self._stores = stores
         self._watcher = watcher
+        self._transport: asyncio.WriteTransport | None = None  # once the answer's head is sent
         self._response = web.StreamResponse(
             headers={"Content-Type": encoder.content_type, "Cache-Control": "no-cache, private"}
         )
@@ -143,6 +177,7 @@ class WatchStream:
         response.enable_chunked_encoding()
         try:
             await response.prepare(self._ctx.http)
+            self._transport = self._ctx.http.transport
             async with asyncio.timeout(timeout):
                 await self._sender.send_initial(snapshot, first)
                 await self._sender.send_changes()
@@ -164,7 +199,7 @@ class WatchStream:
 
     def _offer(self, data: bytes) -> bool:
         """A chunk straight to the transport, past all that aiohttp does for a write, if nothing waits."""
-        transport = self._ctx.http.transport
+        transport = self._transport
         if transport is None or transport.is_closing() or transport.get_write_buffer_size():
             return False
         transport.write(b"%x\r\n%b\r\n" % (len(data), data))

@@ -42,7 +42,6 @@ COLUMNS = [
     "row", "s", "peak RSS MB", "RSS growth MB", "sent MB", "API alone s", "API share %", "controller CPU s",
     "API CPU s", "retries", "p50 ms", "p99 ms",
 ]  # fmt: skip
-PAGE = 500  # objects, as client.reflector lists them
 WATCHED = ("networkpolicies", "appliedtogroups", "addressgroups")
 WATCHERS = 40  # nodes that watch while policies are created
 SAMPLES, WARM_UP = 300, 20
@@ -118,11 +117,13 @@ class Bench:
         }
 
     async def start(self, repeat: int) -> common.Row:
-        paths = [each.path() for each in (NAMESPACE_RESOURCE, NODES, PODS, NETWORK_POLICIES)]
+        # The requests of client.reflector.
+        followed = (NAMESPACE_RESOURCE, NODES, PODS, NETWORK_POLICIES)
+        paths = [f"{each.path()}?resourceVersion=0" for each in followed]
         alone, runs = [], []
         for number in range(repeat):
             self._progress(f"  {number + 1} of {repeat}")
-            drained = await self._generator("drain", target=self._administrator, paths=paths, limit=PAGE)
+            drained = await self._generator("drain", target=self._administrator, paths=paths)
             alone.append(drained["seconds"])
             if "controller" in self._plane.processes:
                 await self._plane.kill("controller")

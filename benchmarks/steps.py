@@ -28,10 +28,12 @@ EVENTS = [
     "1,000 nodes join at once",
     "a watch of everything joins",
     "a policy selects all pods",
+    "100 JSON watches of its group join",
     "that policy is deleted",
     "a policy selects no namespace yet",
     "all namespaces enter its selector",
     "all namespaces leave it again",
+    "1,000 nodes resume all of the history",
     "all pods are listed again",
     "all pods are gone",
 ]
@@ -131,13 +133,16 @@ class Controller:
     async def write(self, data: bytes) -> None:
         self.sent += len(data)
 
-    async def join(self, node: str, names: list[str]) -> None:
-        """One protobuf watch, as a request opens it: of a node, or of everything ("")."""
-        watcher = self._watcher(self._selection(node=node), bookmarks=True, limit=1 << 20)
+    async def join(
+        self, node: str, names: list[str], *, name: str = "", json: bool = False, since: int | None = None
+    ) -> None:
+        """One watch, as a request opens it: of a node, of everything (""), or of one object by its name."""
+        watcher = self._watcher(self._selection(node=node, name=name), bookmarks=True, limit=1 << 20)
         infos = {name: self.infos[name] for name in names}
-        encoder = self._encoder(self._media.PROTOBUF, infos, node, self.stores.frames)
+        media = self._media.JSON if json else self._media.PROTOBUF
+        encoder = self._encoder(media, infos, node, self.stores.frames)
         await self.stores.turn()
-        snapshot = self.stores.watch(names, watcher.selection, None, watcher)
+        snapshot = self.stores.watch(names, watcher.selection, since, watcher)
         sender = self._sender(self.stores, watcher, encoder, self.write)
         try:
             await sender.send_initial(snapshot, [encoder.bookmark(self.stores.version, True)])
@@ -146,11 +151,16 @@ class Controller:
         finally:
             self.stores.unwatch(watcher)
 
-    def connect(self, watches: list[list[str]]) -> None:
+    def connect(self, watches: list[list[str]], since: int | None = None) -> None:
         """All nodes at once, each with so many watches over some stores."""
         for node in NODES:
             for names in watches:
-                self.tasks.append(asyncio.create_task(self.join(node, names)))
+                self.tasks.append(asyncio.create_task(self.join(node, names, since=since)))
+
+    def largest(self) -> str:
+        """The name of the address group that has the most members."""
+        items = self.stores.items("addressgroups")
+        return max(items, key=lambda item: len(item[1].record.members()))[0][1]  # type: ignore[attr-defined]
 
     async def list(self, kind: str, pages: Any) -> None:
         """A list from the Kubernetes API, page by page, as a reflector hands it over."""
@@ -251,14 +261,33 @@ async def _steps(directory: Path) -> list[dict[str, Any]]:
         kept = len(controller.tasks)
         await measured("a watch of everything joins", watch_all)
         await leave(controller.tasks[kept:])
+        del controller.tasks[kept:]
+        await measured("a policy selects all pods", told("networkpolicies", "ADDED", [wide]))
+        largest = controller.largest()
+
+        async def read_as_json() -> None:
+            for _ in range(100):
+                join = controller.join("", ["addressgroups"], name=largest, json=True)
+                controller.tasks.append(asyncio.create_task(join))
+
+        await measured("100 JSON watches of its group join", read_as_json)
+        await leave(controller.tasks[kept:])
+        del controller.tasks[kept:]
         for event, kind, type_, documents_ in (
-            ("a policy selects all pods", "networkpolicies", "ADDED", [wide]),
             ("that policy is deleted", "networkpolicies", "DELETED", [wide]),
             ("a policy selects no namespace yet", "networkpolicies", "ADDED", [team]),
             ("all namespaces enter its selector", "namespaces", "MODIFIED", relabelled),
             ("all namespaces leave it again", "namespaces", "MODIFIED", namespaces),
         ):
             await measured(event, told(kind, type_, documents_))
+        floor = controller.stores.history.floor
+
+        async def resume() -> None:
+            controller.connect([everything], since=floor)
+
+        await measured("1,000 nodes resume all of the history", resume)
+        await leave(controller.tasks[kept:])
+        del controller.tasks[kept:]
         await measured("all pods are listed again", lambda: controller.list("pods", pages(directory, "pods")))
         await measured("all pods are gone", lambda: controller.list("pods", ()))
     assert [row["event"] for row in rows] == EVENTS
