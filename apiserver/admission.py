@@ -32,6 +32,7 @@ from apis.gojson import GoJSONError, GoStruct, Named, unmarshal
 from apiserver.auth import User
 from apiserver.body import read_bytes
 from apiserver.errors import StatusError
+from apiserver.holding import ARRIVAL
 from apiserver.request import Context
 from apiserver.server import ApiServer
 
@@ -126,7 +127,11 @@ class Admission:
         self._server.path(path, serve)
 
     async def _serve(self, ctx: Context, handler: Handler) -> web.Response:
-        body = await read_bytes(ctx.http, MAX_REVIEW)
+        async with self._server.holding.room(ctx.http, MAX_REVIEW):
+            return await self._answer(ctx, handler)
+
+    async def _answer(self, ctx: Context, handler: Handler) -> web.Response:
+        body = await read_bytes(ctx.http, MAX_REVIEW, ARRIVAL)
         if not body:
             return _text(400, "empty request body")
         if ctx.http.headers.get("Content-Type", "") != "application/json":

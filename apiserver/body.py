@@ -30,8 +30,9 @@ _INTO_TYPE = (  # the Go type that kind and apiVersion are looked for in
 _NO_PROTOBUF = "provided data does not appear to be a protobuf message, expected prefix [107 56 115 0]"
 
 
-async def read_bytes(request: web.BaseRequest, limit: int = MAX_BODY) -> bytes:
+async def read_bytes(request: web.BaseRequest, limit: int = MAX_BODY, seconds: float | None = None) -> bytes:
     """The raw body. Raises 413 beyond the limit, 408 when it does not arrive in time, 400 if compressed."""
+    seconds = BODY_SECONDS if seconds is None else seconds
     encoding = request.headers.get("Content-Encoding", "identity")
     if encoding.lower() != "identity":
         raise errors.bad_request(
@@ -42,16 +43,14 @@ async def read_bytes(request: web.BaseRequest, limit: int = MAX_BODY) -> bytes:
     chunks: list[bytes] = []
     size = 0
     try:
-        async with asyncio.timeout(BODY_SECONDS):
+        async with asyncio.timeout(seconds):
             async for chunk in request.content.iter_any():
                 size += len(chunk)
                 if size > limit:
                     raise errors.too_large(limit)
                 chunks.append(chunk)
     except TimeoutError:
-        raise errors.StatusError(
-            408, "Timeout", f"the body did not arrive within {BODY_SECONDS:.0f} s"
-        ) from None
+        raise errors.StatusError(408, "Timeout", f"the body did not arrive within {seconds:.0f} s") from None
     except web.RequestPayloadError as error:
         raise errors.bad_request(f"the request body could not be read: {error}") from error
     return b"".join(chunks)

@@ -26,6 +26,7 @@ from apis.gojson import syntax
 from apiserver import yamltext
 from apiserver.body import MAX_BODY, read_bytes
 from apiserver.errors import too_large
+from apiserver.holding import ARRIVAL
 from apiserver.negotiation import JSON, YAML
 from apiserver.request import Context
 from apiserver.resources import Object
@@ -75,7 +76,11 @@ class Conversion:
         self._server.path(path, serve)
 
     async def _serve(self, ctx: Context, converter: Converter) -> web.Response:
-        body = await read_bytes(ctx.http, MAX_REVIEW)
+        async with self._server.holding.room(ctx.http, MAX_REVIEW):
+            return await self._answer(ctx, converter)
+
+    async def _answer(self, ctx: Context, converter: Converter) -> web.Response:
+        body = await read_bytes(ctx.http, MAX_REVIEW, ARRIVAL)
         content_type = ctx.http.headers.get("Content-Type", "")
         if content_type not in (JSON, YAML):
             return _text(415, f"Invalid Content-Type={content_type}, expected {JSON} or {YAML}")

@@ -9,7 +9,7 @@ from __future__ import annotations
 from types import TracebackType
 
 from apiserver.auth import MASTERS, User
-from apiserver.errors import StatusError
+from apiserver.errors import too_many_requests
 from apiserver.request import RequestInfo
 
 READ_ONLY = 400
@@ -32,13 +32,7 @@ class InFlight:
         reading = info.verb in _READING
         if self.counts[reading] >= self.limits[reading] and MASTERS not in user.groups:
             self.rejected += 1
-            raise StatusError(
-                429,
-                "TooManyRequests",
-                "Too many requests, please try again later.",
-                {"retryAfterSeconds": 1},
-                headers={"Retry-After": "1"},
-            )
+            raise too_many_requests()
         return _Slot(self, reading)
 
 

@@ -24,6 +24,7 @@ from apiserver.auth import ANONYMOUS, AllowAll, Authenticator, Authorizer, User
 from apiserver.discovery import Discovery
 from apiserver.endpoints import Endpoint
 from apiserver.health import HealthChecks
+from apiserver.holding import Holding
 from apiserver.inflight import InFlight
 from apiserver.negotiation import JSON, error_form
 from apiserver.openapi import OpenAPI
@@ -78,6 +79,7 @@ class ApiServer:
         self.authenticators = list(authenticators)
         self.authorizer: Authorizer = authorizer or AllowAll()
         self.in_flight = InFlight()
+        self.holding = Holding()
         self.anonymous = anonymous
         self.always_allow = set(always_allow)
         self.fallback: Fallback | None = None
