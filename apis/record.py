@@ -11,7 +11,7 @@ adds both, so that one encoding serves lists, gets and watch events.
 from __future__ import annotations
 
 import enum
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
 from typing import Protocol, runtime_checkable
 
 
@@ -72,6 +72,16 @@ class Delta(Protocol):
 
     def encode(self, media: Media, view: str | None, version: str) -> bytes | None:
         """The patch as a body, or None where nothing changed in this view (then no event is due)."""
+
+
+@runtime_checkable
+class Sliced(Protocol):
+    """What a record or a delta may offer besides: its long encodings in steps of some milliseconds."""
+
+    def encode_in_steps(
+        self, media: Media, view: str | None, version: str
+    ) -> Generator[None, None, bytes] | None:
+        """The same as ``encode`` (where that gives bytes), or None where that takes no time worth a pause."""
 
 
 class Change:

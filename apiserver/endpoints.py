@@ -124,6 +124,7 @@ class StoreEndpoint(Endpoint):
         self.stores = stores
         self._watch_limit = watch_limit
         self._lists: dict[tuple[int, Selection], Items] = {}
+        self._bodies = render.Bodies(stores.makers, stores.frames)
         stores.add(info.store)
 
     def _key(self, ctx: Context) -> Key:
@@ -136,7 +137,8 @@ class StoreEndpoint(Endpoint):
         return stored
 
     async def get(self, ctx: Context) -> web.StreamResponse:
-        return await render.compressed(ctx, render.stored_object(ctx, self.info, self.find(ctx)))
+        answer = await render.sliced_object(ctx, self.info, self.find(ctx), self._bodies)
+        return await render.compressed(ctx, answer)
 
     async def list(self, ctx: Context) -> web.StreamResponse:
         options = read_options(self.info, ctx.query, ctx.info.namespace, watch=False)
@@ -148,7 +150,7 @@ class StoreEndpoint(Endpoint):
             self._remember(version, options.selection, whole if token else None)
         chosen = [stored for _, stored in items]
         answer = await render.sliced_list(
-            ctx, self.info, chosen, version, token, remaining, options.selection.node
+            ctx, self.info, chosen, version, self._bodies, token, remaining, options.selection.node
         )
         return await render.compressed(ctx, answer)
 

@@ -6,7 +6,7 @@ It is made when the first watch needs it, kept with the history entry, and the s
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Hashable, Mapping
 from typing import Any, Protocol
 
 import msgspec
@@ -28,12 +28,14 @@ from apiserver.history import Entry
 from apiserver.negotiation import JSON, PROTOBUF, Form
 from apiserver.request import truthy
 from apiserver.resources import Object, ResourceInfo
-from apiserver.selection import object_of
+from apiserver.selection import metadata_of, object_of
+from apiserver.slices import Long, Steps, steps_of
 from apiserver.snapshot import SharedFrames, Stored
 from apiserver.watcher import ADDED, BOOKMARK, DELETED, MARKER, MODIFIED, Marker
 
 _encode = msgspec.json.Encoder().encode
 _EVENT_TYPES = {event: watch_event_type(event) for event in (ADDED, MODIFIED, DELETED, BOOKMARK, MARKER)}
+LONG_TEXT = 64 * 1024
 INITIAL_EVENTS_END = {"k8s.io/initial-events-end": "true"}
 
 
@@ -46,6 +48,12 @@ class EventEncoder(Protocol):
 
     def change(self, event: str, entry: Entry) -> bytes:
         """The frame, or nothing when no event is due in this stream's view."""
+
+    def long_initial(self, store: str, stored: Stored) -> Long | None:
+        """What `initial` would take too long for, or None: call that."""
+
+    def long_change(self, event: str, entry: Entry) -> Long | None:
+        """What `change` would take too long for, or None: call that."""
 
     def bookmark(self, version: int, annotated: bool) -> bytes: ...
 
@@ -86,6 +94,9 @@ class BodyEncoder:
                 prefix = self._prefixes[kind] = type_meta(info.api_version, kind)
             return watch_frame_typed(_EVENT_TYPES[event], prefix, body)
         head = f'{{"kind":"{kind}","apiVersion":"{info.api_version}"'.encode()
+        if len(body) > LONG_TEXT:  # copied once only
+            start = b"".join((b'{"type":"', event.encode(), b'","object":', head, b","))
+            return b"".join((start, memoryview(body)[1:], b"}\n"))
         return watch_line(event, head + (b"}" if body == b"{}" else b"," + body[1:]))
 
     def _view(self, record: Record) -> str | None:
@@ -106,13 +117,57 @@ class BodyEncoder:
                 self._shared.keep(key, frame)
         return frame
 
+    def long_initial(self, store: str, stored: Stored) -> Long | None:
+        record = stored.record
+        view = self._view(record)
+        if self._media is Media.PROTOBUF or view is not None or self._shared is None:
+            return None
+        info, shared, media = self._infos[store], self._shared, self._media
+        key = (media, info.api_version, store, stored.version)
+        if shared.get(key) is not None or (steps := steps_of(record, media, None, stored.version)) is None:
+            return None
+        made = self._long_frame(steps, ADDED, info, info.kind, lambda frame: shared.keep(key, frame))
+        return Long(key, lambda: shared.get(key), lambda: made)
+
+    def _long_frame(
+        self, steps: Steps, event: str, info: ResourceInfo, kind: str, keep: Callable[[bytes], bytes]
+    ) -> Steps:
+        body = yield from steps
+        yield
+        frame = keep(self._frame(event, info, kind, body))
+        yield
+        return frame
+
+    def long_change(self, event: str, entry: Entry) -> Long | None:
+        if event == DELETED or (self._media is Media.PROTOBUF and not entry.takes_steps):
+            return None
+        record = entry.new
+        assert record is not None
+        view = self._view(record)
+        patch = event == MODIFIED and entry.delta is not None and self._patches
+        if not patch and self._media is Media.PROTOBUF:
+            return None
+        info, media = self._infos[entry.resource], self._media
+        key = _change_key(media, info, event, view, patch)
+        if key in entry.frames:
+            return None
+        if not patch and event == MODIFIED and _silent(entry, media, view):
+            return None
+        source: Any = entry.delta if patch else record
+        steps = steps_of(source, media, view, entry.version)
+        if steps is None:
+            return None
+        kind = source.kind if patch else info.kind
+        made = self._long_frame(steps, event, info, kind, lambda frame: entry.keep(key, frame))
+        return Long((entry.version, key), lambda: entry.frames.get(key), lambda: made)
+
     def change(self, event: str, entry: Entry) -> bytes:
         info = self._infos[entry.resource]
         record = entry.old if event == DELETED else entry.new
         assert record is not None
         view = None if event == DELETED else self._view(record)
         patch = event == MODIFIED and entry.delta is not None and self._patches
-        cache_key = (self._media, info.api_version, event, view, patch)
+        cache_key = _change_key(self._media, info, event, view, patch)
         frame = entry.frames.get(cache_key)
         if frame is None:
             frame = entry.keep(cache_key, self._encode_change(event, entry, info, record, view, patch))
@@ -124,12 +179,12 @@ class BodyEncoder:
         version = str(entry.version)
         if event == DELETED:
             return self._frame(event, info, info.kind, record.tombstone(self._media, version))
-        if event == MODIFIED and entry.delta is not None:
+        if patch:
+            assert entry.delta is not None
             body = entry.delta.encode(self._media, view, version)
-            if body is None:
-                return b""
-            if patch:
-                return self._frame(event, info, entry.delta.kind, body)
+            return b"" if body is None else self._frame(event, info, entry.delta.kind, body)
+        if event == MODIFIED and _silent(entry, self._media, view):
+            return b""
         return self._frame(event, info, info.kind, record.encode(self._media, view, version))
 
     def bookmark(self, version: int, annotated: bool) -> bytes:
@@ -157,6 +212,18 @@ class BodyEncoder:
         return watch_line("ERROR", _encode(status))
 
 
+def _silent(entry: Entry, media: Media, view: str | None) -> bool:
+    """Whether a change means nothing in this view. One that takes steps to encode is something."""
+    delta: Any = entry.delta
+    if delta is None or steps_of(delta, media, view, entry.version) is not None:
+        return False
+    return delta.encode(media, view, "") is None
+
+
+def _change_key(media: Media, info: ResourceInfo, event: str, view: str | None, patch: bool) -> Hashable:
+    return (media, info.api_version, event, view, patch)
+
+
 def _empty_object(info: ResourceInfo, metadata: Object) -> Object:
     """Nothing but metadata, and the fields that the kind's JSON shows even when they are empty."""
     if info.codec is None:
@@ -175,18 +242,26 @@ class TransformEncoder:
         self._node = node
         self._include = include
         self._with_columns = True
+        rows = form.transform == "Table" and (info.columns is not None or include == "Object")
+        self._read = object_of if rows else metadata_of
 
     def initial(self, store: str, stored: Stored) -> bytes:
-        return self._event(ADDED, full_object(self._info, object_of(stored.record), stored.version))
+        return self._event(ADDED, full_object(self._info, self._read(stored.record), stored.version))
+
+    def long_initial(self, store: str, stored: Stored) -> Long | None:
+        return None
+
+    def long_change(self, event: str, entry: Entry) -> Long | None:
+        return None
 
     def change(self, event: str, entry: Entry) -> bytes:
         record = entry.old if event == DELETED else entry.new
         assert record is not None
         if event == MODIFIED and entry.delta is not None:
             view = self._node if self._node and record.has_views else None
-            if entry.delta.encode(Media.JSON, view, "") is None:
+            if _silent(entry, Media.JSON, view):
                 return b""
-        return self._event(event, full_object(self._info, object_of(record), entry.version))
+        return self._event(event, full_object(self._info, self._read(record), entry.version))
 
     def _event(self, event: str, document: Object) -> bytes:
         version = self._form.transform_version

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Hashable, Iterator
 
-from apis.record import Delta, Record
+from apis.record import Delta, Media, Record
 
 FRAME_OVERHEAD = 200
 """Bytes that a kept frame takes besides its own: a change may have a frame for each of 1,000 nodes."""
@@ -18,7 +18,20 @@ FRAME_OVERHEAD = 200
 class Entry:
     """A change with its version, and the frames made of it: each is encoded once and sent to all."""
 
-    __slots__ = ("_history", "delta", "frames", "key", "new", "old", "old_version", "resource", "version")
+    __slots__ = (
+        "_history",
+        "_size",
+        "delta",
+        "evicted",
+        "frames",
+        "key",
+        "new",
+        "old",
+        "old_version",
+        "resource",
+        "takes_steps",
+        "version",
+    )
 
     def __init__(
         self,
@@ -38,8 +51,24 @@ class Entry:
         self.old_version = old_version
         self.new = new
         self.delta = delta
+        encode = getattr(delta, "encode_in_steps", None)
+        self.takes_steps = encode is not None and encode(Media.PROTOBUF, None, "") is not None
         self.frames: dict[Hashable, bytes] = {}
+        self.evicted = False  # whether only watchers keep it
         self._history = history
+        self._size = 0
+
+    @property
+    def size(self) -> int:
+        """About how many bytes whoever keeps it alone keeps alive; as of the first time that it is asked."""
+        if not self._size:
+            self._size = FRAME_OVERHEAD + sum([len(frame) + FRAME_OVERHEAD for frame in self.frames.values()])
+            self._size += getattr(self.delta, "size", 0)
+            for record in (self.old, self.new):
+                if record is not None:
+                    known: int | None = getattr(record, "size", None)
+                    self._size += len(record.encode(Media.JSON, None, "")) if known is None else known
+        return self._size
 
     def keep(self, key: Hashable, frame: bytes) -> bytes:
         """Remembers an encoded frame, counted against the ring's bound."""
@@ -71,6 +100,7 @@ class History:
     def _evict(self) -> None:
         entry = self._entries.popleft()
         self.floor = entry.version
+        entry.evicted = True
         # Frames encoded after the eviction for late watchers are counted but never subtracted: at worst
         # the ring is a little shorter than it may be until it has turned once.
         self._bytes = max(

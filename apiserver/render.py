@@ -25,7 +25,9 @@ from apiserver.negotiation import JSON, PROTOBUF, YAML, Form
 from apiserver.pace import Pace
 from apiserver.request import Context
 from apiserver.resources import Object, ResourceInfo
-from apiserver.selection import object_of
+from apiserver.selection import metadata_of, object_of
+from apiserver.slices import Long, Makers, steps_of
+from apiserver.snapshot import SharedFrames
 from apiserver.stores import Stored
 
 HEADERS = {"Cache-Control": "no-cache, private"}
@@ -101,36 +103,58 @@ def typed_json(info: ResourceInfo, body: bytes) -> bytes:
     return head + (b"}" if body == b"{}" else b"," + body[1:])
 
 
-def document_of(info: ResourceInfo, stored: Stored) -> Object:
-    """The stored object as JSON data with kind, apiVersion and version."""
-    return full_object(info, object_of(stored.record), stored.version)
+def document_of(ctx: Context, info: ResourceInfo, stored: Stored) -> Object:
+    """The stored object as JSON data with kind, apiVersion and version; of one that has it encoded, only
+    what the answer shows is decoded."""
+    read = metadata_of if _metadata_suffices(ctx, info) else object_of
+    return full_object(info, read(stored.record), stored.version)
 
 
-def metadata_suffices(ctx: Context, info: ResourceInfo) -> bool:
+def _metadata_suffices(ctx: Context, info: ResourceInfo) -> bool:
     """Whether the answer shows nothing of the objects but their metadata."""
     if ctx.form.transform == "Table":
         return info.columns is None and ctx.query.get("includeObject") != "Object"
     return ctx.form.transform != ""
 
 
-def metadata_of(info: ResourceInfo, stored: Stored) -> Object:
-    """The same, possibly without all that is not metadata: a group's members need not be decoded."""
-    if getattr(stored.record, "document", None) is not None:
-        return document_of(info, stored)
-    document = msgspec.json.decode(stored.record.tombstone(Media.JSON, ""))
-    return full_object(info, document, stored.version)
+class Bodies:
+    """JSON texts of large objects for answers: made in steps, shared by requests at the same time."""
+
+    def __init__(self, makers: Makers, frames: SharedFrames) -> None:
+        self._makers = makers
+        self._frames = frames
+
+    async def body(self, form: Form, stored: Stored, view: str | None = None) -> bytes:
+        """The object as it is stored, in the media type of the form, without kind and apiVersion."""
+        media = Media.PROTOBUF if form.media == PROTOBUF else Media.JSON
+        record, frames = stored.record, self._frames
+        if (steps := steps_of(record, media, view, stored.version)) is None:
+            return record.encode(media, view, str(stored.version))
+        key = ("body", media, stored.version)
+        with frames:
+            made = await self._makers.text(Long(key, lambda: frames.get(key), lambda: steps), initial=True)
+            return frames.keep(key, made) if frames.get(key) is None else made
 
 
 def stored_object(ctx: Context, info: ResourceInfo, stored: Stored, code: int = 200) -> web.Response:
     """One object of a store."""
-    form = ctx.form
-    if form.transform or form.media == YAML or form.pretty:
-        return plain_object(ctx, info, document_of(info, stored), code)
-    version = str(stored.version)
-    if form.media == PROTOBUF:
-        message = stored.record.encode(Media.PROTOBUF, None, version)
-        return respond(ctx, wrap(info.api_version, info.kind, message), PROTOBUF, code)
-    return respond(ctx, typed_json(info, stored.record.encode(Media.JSON, None, version)) + b"\n", JSON, code)
+    if data_form(ctx.form):
+        return plain_object(ctx, info, document_of(ctx, info, stored), code)
+    media = Media.PROTOBUF if ctx.form.media == PROTOBUF else Media.JSON
+    return _object(ctx, info, stored.record.encode(media, None, str(stored.version)), code)
+
+
+async def sliced_object(ctx: Context, info: ResourceInfo, stored: Stored, bodies: Bodies) -> web.Response:
+    """The same of an object of any size."""
+    if data_form(ctx.form):
+        return plain_object(ctx, info, document_of(ctx, info, stored))
+    return _object(ctx, info, await bodies.body(ctx.form, stored), 200)
+
+
+def _object(ctx: Context, info: ResourceInfo, body: bytes, code: int) -> web.Response:
+    if ctx.form.media == PROTOBUF:
+        return respond(ctx, wrap(info.api_version, info.kind, body), PROTOBUF, code)
+    return respond(ctx, typed_json(info, body) + b"\n", JSON, code)
 
 
 def plain_object(ctx: Context, info: ResourceInfo, document: Object, code: int = 200) -> web.Response:
@@ -172,10 +196,16 @@ def stored_list(
 ) -> web.Response:
     """A list of some stored objects at a version. Long lists: sliced_list."""
     if data_form(ctx.form):
-        documents = [document_of(info, stored) for stored in items]
+        documents = [document_of(ctx, info, stored) for stored in items]
         return plain_list(ctx, info, documents, str(version), token, remaining)
-    bodies = [_item(ctx.form, info, stored, "") for stored in items]
-    return _joined_list(ctx, info, bodies, list_metadata(str(version), token, remaining))
+    media = Media.PROTOBUF if ctx.form.media == PROTOBUF else Media.JSON
+    encoded = [stored.record.encode(media, None, str(stored.version)) for stored in items]
+    return _joined_list(
+        ctx,
+        info,
+        [_item(ctx.form, info, body) for body in encoded],
+        list_metadata(str(version), token, remaining),
+    )
 
 
 async def sliced_list(
@@ -183,6 +213,7 @@ async def sliced_list(
     info: ResourceInfo,
     items: Sequence[Stored],
     version: int,
+    bodies: Bodies,
     token: str = "",
     remaining: int | None = None,
     node: str = "",
@@ -191,18 +222,18 @@ async def sliced_list(
     pace = Pace()
     if data_form(ctx.form):
         documents: list[Object] = []
-        read = metadata_of if metadata_suffices(ctx, info) else document_of
         for stored in items:
-            documents.append(read(info, stored))
+            documents.append(document_of(ctx, info, stored))
             if pace.due():
                 await pace.rest()
         return plain_list(ctx, info, documents, str(version), token, remaining)
-    bodies: list[bytes] = []
+    encoded: list[bytes] = []
     for stored in items:
-        bodies.append(_item(ctx.form, info, stored, node))
+        view = node if node and stored.record.has_views else None
+        encoded.append(_item(ctx.form, info, await bodies.body(ctx.form, stored, view)))
         if pace.due():
             await pace.rest()
-    return _joined_list(ctx, info, bodies, list_metadata(str(version), token, remaining))
+    return _joined_list(ctx, info, encoded, list_metadata(str(version), token, remaining))
 
 
 def data_form(form: Form) -> bool:
@@ -210,11 +241,9 @@ def data_form(form: Form) -> bool:
     return bool(form.transform) or form.media == YAML or form.pretty
 
 
-def _item(form: Form, info: ResourceInfo, stored: Stored, node: str) -> bytes:
-    view = node if node and stored.record.has_views else None
+def _item(form: Form, info: ResourceInfo, body: bytes) -> bytes:
     if form.media == PROTOBUF:
-        return field(2, stored.record.encode(Media.PROTOBUF, view, str(stored.version)))
-    body = stored.record.encode(Media.JSON, view, str(stored.version))
+        return field(2, body)
     return typed_json(info, body) if info.items_typed else body
 
 

@@ -24,6 +24,15 @@ def object_of(record: Record) -> Object:
     return document
 
 
+def metadata_of(record: Record) -> Object:
+    """The same, possibly without all that is not metadata: a group's members need not be decoded."""
+    document: Object | None = getattr(record, "document", None)
+    if document is None:
+        document = msgspec.json.decode(record.tombstone(Media.JSON, ""))
+    assert document is not None
+    return document
+
+
 @dataclass(frozen=True, slots=True)
 class Selection:
     """``namespace`` None means all namespaces; cluster-scoped objects have the namespace ""."""

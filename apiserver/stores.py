@@ -19,6 +19,7 @@ from apiserver.errors import expired
 from apiserver.history import Entry, History
 from apiserver.pace import Turns
 from apiserver.selection import Selection
+from apiserver.slices import Makers
 from apiserver.snapshot import SharedFrames, Snapshot
 from apiserver.snapshot import Stored as Stored
 from apiserver.versions import Versions
@@ -102,6 +103,7 @@ class Stores:
         self._stores: dict[str, _Store] = {}
         self.turns = Turns()  # in which the streams run
         self.frames = SharedFrames()
+        self.makers = Makers(self.turns)
         self._whole = asyncio.Event()
         self._whole.set()
         self._marked: dict[str, set[Watcher]] = {}  # the multiplexed watches by node

@@ -57,7 +57,7 @@ class Pending:
             if ending.unused:
                 yield from self._end(resource, ending)
             else:
-                yield self._shrink(resource, ending, span)
+                yield (yield from self._shrink(resource, ending, span))
 
     # --- groups, before the policies ---
 
@@ -201,10 +201,11 @@ class Pending:
 
     # --- groups, after the policies ---
 
-    def _shrink(self, resource: str, group: AnyGroup, span: frozenset[str]) -> Change:
+    def _shrink(self, resource: str, group: AnyGroup, span: frozenset[str]) -> Generator[None, None, Change]:
         old = group.record
         assert old is not None
-        delta = group.delta()  # empty if the group was told before
+        # Empty if the group was told before.
+        delta = (yield from group.delta_in_steps()) if group.much_changed else group.delta()
         return Change(resource, old, self._next(group, old, span, delta), delta)
 
     def _end(self, resource: str, group: AnyGroup) -> Iterator[Step]:

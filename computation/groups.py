@@ -115,7 +115,9 @@ class Group(ABC):
         for part in chunks((self.pending or {}).values()):
             _sort(part, views, added, removed, replaced)
             yield
-        return GroupDelta(self.name, views, tuple(added), tuple(removed), tuple(replaced), leaving)
+        delta = GroupDelta(self.name, views, tuple(added), tuple(removed), tuple(replaced), leaving)
+        yield from delta.sort_in_steps()
+        return delta
 
 
 def _sort(

@@ -8,6 +8,8 @@ only; what comes from outside goes through the generated messages.
 from __future__ import annotations
 
 import base64
+from collections.abc import Generator, Iterable
+from itertools import islice
 from typing import Any, Final
 
 import msgspec
@@ -140,3 +142,30 @@ def _read(fields: dict[int, _Field], data: bytes) -> dict[str, Any]:
 def to_json(kind: str, message: bytes) -> bytes:
     """The JSON text of a message that apis.controlplane.wire made, without kind and apiVersion."""
     return msgspec.json.encode(_read(_MESSAGES[kind], message))
+
+
+SLICE = 512
+"""Fields (members of a group) that `to_json_in_steps` turns into text at a time: some milliseconds."""
+
+
+def to_json_in_steps(kind: str, fields: Iterable[bytes]) -> Generator[None, None, bytes]:
+    """The same of a group or a patch, given as its encoded fields: yields after every few of them."""
+    shapes = _MESSAGES[kind]
+    repeated = {name for name, _, many, _ in shapes.values() if many}
+    texts: dict[str, list[bytes]] = {}
+    iterator = iter(fields)
+    while part := list(islice(iterator, SLICE)):
+        for name, value in _read(shapes, b"".join(part)).items():
+            text = msgspec.json.encode(value)
+            texts.setdefault(name, []).append(text[1:-1] if name in repeated else text)
+        yield
+    parts: list[bytes] = []
+    for name, each in texts.items():
+        left, right = (b"[", b"]") if name in repeated else (b"", b"")
+        parts += (b",", f'"{name}":'.encode(), left, each[0])
+        for text in each[1:]:
+            parts += (b",", text)
+        parts.append(right)
+    parts[:1] = [b"{"]
+    parts.append(b"}")
+    return b"".join(parts)

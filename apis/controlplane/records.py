@@ -11,16 +11,18 @@ time only when a watch resumes from them.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from typing import ClassVar, NamedTuple, Protocol
 
-from apis.controlplane.json import to_json
+from apis.controlplane.json import SLICE, to_json, to_json_in_steps
 from apis.controlplane.wire import REMOVED_TAG, metadata_field
 from apis.record import Media
 
 _NO_LABELS: Mapping[str, str] = {}
 _NO_NODES: frozenset[str] = frozenset()
 _MANY = 64  # from so many members on, a patch keeps them by node
+SORTED_AT_ONCE = 4096
+JOINED_AT_ONCE = 8192
 
 
 class Member(NamedTuple):
@@ -84,14 +86,25 @@ class GroupDelta:
     def _views(self) -> dict[str, tuple[list[Member], list[Member]]]:
         """By node: its added and removed members. Sorted once, for hundreds of nodes that ask."""
         if self._by_node is None:
-            self._by_node = {}
-            for index, members in enumerate((self.added, self.removed)):
-                for member in members:
-                    view = self._by_node.get(member.node)
-                    if view is None:
-                        view = self._by_node[member.node] = ([], [])
-                    view[index].append(member)
+            for _ in self.sort_in_steps():
+                pass
+            assert self._by_node is not None
         return self._by_node
+
+    def sort_in_steps(self) -> Generator[None, None, None]:
+        """Before a long delta is told: sort its members by the nodes that will ask, if these differ."""
+        if not self.views:
+            return
+        by_node: dict[str, tuple[list[Member], list[Member]]] = {}
+        for index, members in enumerate((self.added, self.removed)):
+            for start in range(0, len(members), SORTED_AT_ONCE):
+                for member in members[start : start + SORTED_AT_ONCE]:
+                    view = by_node.get(member.node)
+                    if view is None:
+                        view = by_node[member.node] = ([], [])
+                    view[index].append(member)
+                yield
+        self._by_node = by_node
 
     @property
     def nodes(self) -> frozenset[str] | None:
@@ -100,6 +113,8 @@ class GroupDelta:
             return _NO_NODES
         if not self.views:
             return None
+        if self._by_node is not None:
+            return frozenset(self._by_node) - self.leaving
         return frozenset([member.node for member in (*self.added, *self.removed)]) - self.leaving
 
     @property
@@ -128,6 +143,40 @@ class GroupDelta:
         message = b"".join(parts)
         return message if media is Media.PROTOBUF else to_json(self.kind, message)
 
+    def encode_in_steps(
+        self, media: Media, view: str | None, version: str
+    ) -> Generator[None, None, bytes] | None:
+        """`encode` of a long patch that is the same for all nodes; None for any other."""
+        if (view is not None and self.views) or len(self.added) + len(self.removed) <= SLICE:
+            return None
+        return self._long(media, version)
+
+    def _long(self, media: Media, version: str) -> Generator[None, None, bytes]:
+        name = self.name.encode()
+        if media is Media.JSON:
+            return (yield from to_json_in_steps(self.kind, self._fields(metadata_field(name, name, version))))
+        parts = [metadata_field(name, name, version)]
+        for start in range(0, len(self.added), JOINED_AT_ONCE):
+            parts.append(b"".join([member.encoded for member in self.added[start : start + JOINED_AT_ONCE]]))
+            yield
+        for start in range(0, len(self.removed), JOINED_AT_ONCE):
+            some = self.removed[start : start + JOINED_AT_ONCE]
+            parts.append(REMOVED_TAG.join([b"", *[member.encoded[1:] for member in some]]))
+            yield
+        return b"".join(parts)
+
+    def _fields(self, metadata: bytes) -> Iterable[bytes]:
+        yield metadata
+        for member in self.added:
+            yield member.encoded
+        for member in self.removed:
+            yield REMOVED_TAG + member.encoded[1:]
+
+    @property
+    def size(self) -> int:
+        """About how many bytes it keeps alive."""
+        return 200 * (len(self.added) + len(self.removed) + len(self.replaced))
+
 
 class GroupRecord:
     """One version of an address group or applied-to group."""
@@ -135,6 +184,7 @@ class GroupRecord:
     __slots__ = ("_delta", "_next", "_source", "name", "span")
     kind: ClassVar[str]
     has_views: ClassVar[bool]
+    size: ClassVar[int] = 0  # bytes that a version keeps alive: its members are the living group's
 
     def __init__(self, name: str, span: frozenset[str], source: MemberSource) -> None:
         self.name = name  # also the uid
@@ -191,6 +241,20 @@ class GroupRecord:
         message = b"".join([metadata_field(name, name, version), *self.members(view)])
         return message if media is Media.PROTOBUF else to_json(self.kind, message)
 
+    def encode_in_steps(
+        self, media: Media, view: str | None, version: str
+    ) -> Generator[None, None, bytes] | None:
+        """`encode` as JSON; protobuf only joins what is there, which takes no steps."""
+        if media is not Media.JSON or (view is not None and self.has_views):
+            return None
+        return self._json(version)
+
+    def _json(self, version: str) -> Generator[None, None, bytes]:
+        name = self.name.encode()
+        members = self.members()
+        yield
+        return (yield from to_json_in_steps(self.kind, [metadata_field(name, name, version), *members]))
+
     def tombstone(self, media: Media, version: str) -> bytes:
         name = self.name.encode()
         message = metadata_field(name, name, version)
@@ -246,6 +310,11 @@ class PolicyRecord:
 
     def encode(self, media: Media, view: str | None, version: str) -> bytes:
         return self._message(media, version, self.body)
+
+    @property
+    def size(self) -> int:
+        """About how many bytes it keeps alive."""
+        return len(self.body)
 
     def tombstone(self, media: Media, version: str) -> bytes:
         """Metadata and sourceRef: by it a reader knows which of the user's policies has gone."""
