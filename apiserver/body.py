@@ -22,6 +22,7 @@ MAX_BODY = 3 * 1024 * 1024
 BODY_SECONDS = 60.0
 _LONG_YAML = 16 * 1024
 _LONG_JSON = 128 * 1024  # looked through in a thread: megabytes of values take a tenth of a second
+_LONG_PROTOBUF = 32 * 1024  # a megabyte of small messages takes more than a tenth of a second
 _NO_VERSION = "couldn't get version/kind; json parse error: "
 _INTO_TYPE = (  # the Go type that kind and apiVersion are looked for in
     'into Go value of type struct { APIVersion string "json:\\"apiVersion,omitempty\\""; '
@@ -108,7 +109,11 @@ async def read_object(ctx: Context, info: ResourceInfo, kind: str, group: str, v
         assert codec is not None
         try:
             enveloped = unwrap(raw)
-            document = codec.decode(enveloped.kind or kind, enveloped.raw)
+            named_kind = enveloped.kind or kind
+            if len(raw) > _LONG_PROTOBUF:
+                document = await asyncio.to_thread(codec.decode, named_kind, enveloped.raw)
+            else:
+                document = codec.decode(named_kind, enveloped.raw)
         except (EnvelopeError, ValueError) as error:
             raise _unrecognized(kind, error if raw.startswith(b"k8s\0") else _NO_PROTOBUF, raw) from error
         document = {"kind": enveloped.kind, "apiVersion": enveloped.api_version, **document}

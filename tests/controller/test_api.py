@@ -6,6 +6,7 @@ import hashlib
 import io
 import json
 import tarfile
+import threading
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -13,7 +14,8 @@ import aiohttp
 import pytest
 import pytest_asyncio
 
-from apis.envelope import unwrap
+from apis.envelope import unwrap, wrap
+from controller.api import resources
 from controller.api.resources import StatsCodec, go_duration
 from runtime import log
 from tests.controller import recorded
@@ -89,6 +91,39 @@ async def test_reports_add_up_in_the_statistics(controller: Recorded) -> None:
     enveloped = unwrap(body)
     assert enveloped.kind == "NetworkPolicyStats"
     assert StatsCodec().decode(enveloped.kind, enveloped.raw)["trafficStats"] == found["trafficStats"]
+
+
+async def test_a_long_report_holds_up_nobody(controller: Recorded, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Agents report in protobuf; a megabyte of it takes more than a tenth of a second to read."""
+    count = 4000
+    for number in range(count):
+        controller.statistics.exists("shop", f"np{number}", f"u{number}")
+    reports = [
+        {"networkPolicy": {"uid": f"u{number}"}, "trafficStats": {"packets": 1, "bytes": 2, "sessions": 3}}
+        for number in range(count)
+    ]
+    info = resources.NODE_STATS_SUMMARIES
+    assert info.codec is not None
+    message = info.codec.encode(info.kind, {"metadata": {"name": "n1"}, "networkPolicies": reports})
+    path = "/apis/controlplane.antrea.io/v1beta2/nodestatssummaries"
+    headers = {"Content-Type": "application/vnd.kubernetes.protobuf"}
+    threads: set[int] = set()
+    decode = info.codec.decode
+
+    def noted(kind: str, raw: bytes) -> dict[str, Any]:
+        threads.add(threading.get_ident())
+        return decode(kind, raw)
+
+    monkeypatch.setattr(type(info.codec), "decode", staticmethod(noted))
+    async with aiohttp.ClientSession() as session:
+        body = wrap(info.api_version, info.kind, message)
+        answer = await session.post(controller.url + path, headers=headers, data=body)
+        assert answer.status == 201
+    assert threads
+    assert threading.get_ident() not in threads
+    found = controller.statistics.get("shop", f"np{count - 1}")
+    assert found is not None
+    assert found["trafficStats"] == {"packets": 1, "bytes": 2, "sessions": 3}
 
 
 async def test_latencies_are_kept_per_node(controller: Recorded) -> None:
