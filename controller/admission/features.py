@@ -12,6 +12,7 @@ from controller.admission.packet_captures import PacketCaptureRules
 from controller.admission.secret_access import SecretAccess
 from controller.admission.support_bundles import SupportBundleCollections, SupportBundleRules
 from controller.admission.traceflows import TraceflowRules
+from controller.admission.unbuilt import unbuilt
 from controller.conversions.external_ip_pools import external_ip_pool
 from controller.conversions.ip_pools import ip_pool
 from controller.conversions.versions import egress
@@ -34,7 +35,7 @@ def register(webhooks: Webhooks) -> None:
         webhooks.known.add(known)
         admission.path("/validate/externalippool", ExternalIPPoolRules(known, now))
         if enabled("Egress"):
-            admission.path("/validate/egress", EgressRules(known, now))
+            admission.path("/validate/egress", unbuilt(EgressRules(known, now)))
     if enabled("AntreaIPAM"):
         admission.path("/validate/ippool", ip_pools.check)
         conversion.path("/convert/ippool", ip_pool)
@@ -43,7 +44,7 @@ def register(webhooks: Webhooks) -> None:
         webhooks.known.add(collections)
         admission.path("/validate/supportbundlecollection", SupportBundleRules(collections, access))
     if enabled("Traceflow"):
-        admission.path("/validate/traceflow", TraceflowRules(circumstances.client))
-    admission.path("/validate/packetcapture", PacketCaptureRules(access, circumstances.namespace))
+        admission.path("/validate/traceflow", unbuilt(TraceflowRules(circumstances.client)))
+    admission.path("/validate/packetcapture", unbuilt(PacketCaptureRules(access, circumstances.namespace)))
     if enabled("AntreaNodeConfig"):
         admission.path("/validate/antreanodeconfig", node_configs.check)

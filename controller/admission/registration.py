@@ -20,6 +20,7 @@ from controller.admission.policies.rules import PolicyRules
 from controller.admission.references import TierReferences
 from controller.admission.tiers import TierRules, Tiers
 from controller.admission.tiers import look_up as tier_in_cluster
+from controller.admission.unbuilt import unbuilt
 from controller.admission.upstream_policies import UpstreamPolicyRules
 from runtime.features import FeatureGates
 
@@ -92,8 +93,8 @@ def _policies(webhooks: Webhooks) -> None:
     )
     rules = ByKind()
     for kind, handler in (
-        ("ClusterNetworkPolicy", policy_rules),
-        ("NetworkPolicy", policy_rules),
+        ("ClusterNetworkPolicy", unbuilt(policy_rules)),
+        ("NetworkPolicy", unbuilt(policy_rules)),
         ("Tier", tier_rules),
         ("ClusterGroup", GroupRules(ClusterGroup, cluster_groups)),
         ("Group", GroupRules(Group, groups)),
