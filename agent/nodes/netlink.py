@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import ctypes
 import os
+import stat
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -84,9 +85,15 @@ def _with_socket(errand: Callable[[IPRoute], Any]) -> Any:
 
 
 def open_namespace(path: str) -> int:
-    """A file descriptor of the network namespace at ``path``. Raises NetworkNamespaceGone."""
+    """A file descriptor of the network namespace at ``path``. Raises NetworkNamespaceGone.
+
+    Nothing but a regular file is opened, which such a namespace looks like: to open a pipe would wait for its
+    other end, and everything that talks netlink with it.
+    """
     try:
-        return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        if not stat.S_ISREG(os.stat(path).st_mode):
+            raise NetworkNamespaceGone(f"{path} is no network namespace.")
+        return os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except (FileNotFoundError, NotADirectoryError, ProcessLookupError) as error:
         raise NetworkNamespaceGone(f"The network namespace {path} does not exist.") from error
 
