@@ -108,7 +108,7 @@ class BodyEncoder:
         view = self._view(record)
         if view is not None or self._shared is None:
             return self._frame(ADDED, info, info.kind, record.encode(self._media, view, str(stored.version)))
-        key = (self._media, info.api_version, store, stored.version)
+        key = (self._media.value, info.api_version, store, stored.version)
         frame = self._shared.get(key)
         if frame is None:
             body = record.encode(self._media, None, str(stored.version))
@@ -123,7 +123,7 @@ class BodyEncoder:
         if self._media is Media.PROTOBUF or view is not None or self._shared is None:
             return None
         info, shared, media = self._infos[store], self._shared, self._media
-        key = (media, info.api_version, store, stored.version)
+        key = (media.value, info.api_version, store, stored.version)
         if shared.get(key) is not None or (steps := steps_of(record, media, None, stored.version)) is None:
             return None
         made = self._long_frame(steps, ADDED, info, info.kind, lambda frame: shared.keep(key, frame))
@@ -221,7 +221,8 @@ def _silent(entry: Entry, media: Media, view: str | None) -> bool:
 
 
 def _change_key(media: Media, info: ResourceInfo, event: str, view: str | None, patch: bool) -> Hashable:
-    return (media, info.api_version, event, view, patch)
+    # Of plain values only, so that Python's garbage collector does not have to look at a hundred thousand.
+    return (media.value, info.api_version, event, view, patch)
 
 
 def _empty_object(info: ResourceInfo, metadata: Object) -> Object:
