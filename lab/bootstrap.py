@@ -22,7 +22,7 @@ MANIFESTS = (
     _ROOT / "openapi" / "crds",
     *(
         _DEPLOY / f"{name}.yaml"
-        for name in ("access-agent", "access-antctl", "access-controller", "apiservices")
+        for name in ("access-agent", "access-antctl", "access-controller", "apiservices", "webhooks")
     ),
 )
 COMPONENTS = ("antrea-controller", "antrea-agent")
@@ -83,13 +83,15 @@ def controller_service(facts: LabFacts) -> list[apply.Document]:
 
 def direct_to(port: int, documents: list[apply.Document]) -> None:
     """Makes what calls the controller through its Service use this port: a Service of type ExternalName has
-    none of its own to translate. For APIServices and conversion webhooks."""
+    none of its own to translate. For APIServices, admission and conversion webhooks."""
     for document in documents:
         spec = document.get("spec", {})
         if document["kind"] == "APIService":
             spec["service"]["port"] = port
         elif document["kind"] == "CustomResourceDefinition" and "conversion" in spec:
             spec["conversion"]["webhook"]["clientConfig"]["service"]["port"] = port
+        for webhook in document.get("webhooks", ()):
+            webhook["clientConfig"]["service"]["port"] = port
 
 
 async def apply_all(client: RestClient, facts: LabFacts) -> None:

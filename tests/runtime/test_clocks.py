@@ -42,6 +42,7 @@ TOLD = {
     "apiserver/certificates.py": "when certificates begin and end, and the number in their names",
     "apiserver/documents/clock.py": "timestamps of objects",
     "apiserver/versions.py": "tells the versions of one process from those of another",
+    "antctl/commands/supportbundle.py": "the time in a file name",
     "controller/api/bundles.py": "ages of log files and the times in an archive",
     "controller/api/stats.py": "creationTimestamp of statistics",
     "controller/certificates.py": "moments that replicas and later processes read in the Secret",

@@ -113,7 +113,8 @@ def _go_text(error: Exception) -> str:
         return f"tls: failed to verify certificate: {_x509(error.certificate_error)}"
     if isinstance(error, aiohttp.ClientConnectorError) and error.errno and error.errno > 0:
         called = _CALLED.search(str(error.os_error))
-        where = f"{called[1]}:{called[2]}" if called else f"{error.host}:{error.port}"
+        host, port = (called[1], called[2]) if called else (error.host, str(error.port))
+        where = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
         return f"dial tcp {where}: connect: {os.strerror(error.errno).lower()}"
     if isinstance(error, aiohttp.ServerDisconnectedError):
         return "EOF"
