@@ -44,7 +44,7 @@ class BuiltInTiers:
 
     def __init__(self, client: RestClient, backoff: Backoff | None = None) -> None:
         self._client = client
-        self._backoff = backoff or Backoff(initial=1, maximum=60)
+        self._backoff = backoff or Backoff(initial=0.3, maximum=10)
         self._begun = False
 
     def problem(self) -> str | None:

@@ -16,7 +16,7 @@ from typing import Any
 
 from client import kubeconfig as kubeconfigs
 from client.errors import ApiError, ConnectionFailed
-from client.resources import AGENT_INFOS, LEASES, NODES, PODS
+from client.resources import AGENT_INFOS, LEASES, NODES, PODS, TIERS
 from client.rest import RestClient
 from lab import bootstrap
 from lab.addressing import MAX_NODES, node_addresses
@@ -120,6 +120,24 @@ class RunningLab:
         for name in names:
             await self._start_node_processes(name)
         await asyncio.gather(*(self._wait_node_ready(name) for name in names), self._wait_aggregated())
+        await self._wait_tiers()
+
+    async def _wait_tiers(self, timeout: float = 10.0) -> None:
+        """Wait until the controller has made a Tier: its webhooks answer by then, and policies name Tiers."""
+        deadline = time.monotonic() + timeout
+        while True:
+            try:
+                await self.client.get(TIERS.path("application"))
+                return
+            except ApiError as error:
+                if error.status != 404:
+                    raise
+            if time.monotonic() > deadline:
+                self.say(
+                    "the built-in Tiers are not there yet: Antrea's own policies are refused until they are"
+                )
+                return
+            await asyncio.sleep(0.05)
 
     async def _wait_aggregated(self, timeout: float = 30.0) -> None:
         """Wait until the controller's API groups are there: kubectl remembers for long which ones are not."""
