@@ -46,7 +46,13 @@ def up(name: str, nodes: int, ip_family: str, datapath: str, files: tuple[Path, 
     documents = manifests.read(files)  # a typo in a file name is told before anything is made
     lab = Lab(name)
     begun = time.monotonic()
-    lab.up(nodes, ip_family, say, datapath=datapath)
+    was_there = lab.directory.exists
+    try:
+        lab.up(nodes, ip_family, say, datapath=datapath)
+    except Exception:
+        if lab.directory.exists and not was_there:
+            say(f"`antrea-lab down --name {name}` removes what there is of the lab")
+        raise
     if documents:
         try:
             asyncio.run(_apply(lab, documents))

@@ -71,7 +71,8 @@ def matrix(
     lab = existing(name)
     pods = asyncio.run(_pods(lab, namespaces))
     if not pods:
-        raise LabError("no pods run (yet); apply some: antrea-lab apply -f FILE")
+        where = f" in {', '.join(namespaces)}" if namespaces else ""
+        raise LabError(f"no pods run{where} (yet); apply some: antrea-lab apply -f FILE")
     with Prober(lab.directory.probe_ports) as prober:
         measured = matrices.measure(
             prober, pods, pods, port, protocol.upper(), _version(lab, ip_family), timeout
